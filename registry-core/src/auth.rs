@@ -1,0 +1,271 @@
+//! Who asks, and what they may: the two seams that an embedder replaces.
+//!
+//! An [`Authenticator`] turns a request's head into an [`Identity`]; an [`Authorizer`] decides what that identity may
+//! reach. Both know nothing of HTTP bodies or of stores; [`Authorized`](crate::wrappers) asks the
+//! second before each operation.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::name::RepositoryName;
+
+/// Who sent a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// Nobody in particular.
+    Anonymous,
+    /// A user, robot or other account, by the name that audit records show.
+    Named(Arc<str>),
+    /// The registry itself: its own maintenance. No request from outside has this identity.
+    System,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Identity::Anonymous => f.write_str("anonymous"),
+            Identity::Named(name) => f.write_str(name),
+            Identity::System => f.write_str("system"),
+        }
+    }
+}
+
+/// What can be done to a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    /// Read blobs, manifests, tags and referrers.
+    Pull,
+    /// Write blobs, manifests and tags.
+    Push,
+    /// Delete blobs, manifests, tags or the repository.
+    Delete,
+}
+
+impl Action {
+    /// The action's name in a token scope.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Action::Pull => "pull",
+            Action::Push => "push",
+            Action::Delete => "delete",
+        }
+    }
+}
+
+/// What an operation needs to be allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// An action on one repository.
+    Repository(RepositoryName, Action),
+    /// The list of repositories.
+    Catalog,
+}
+
+impl fmt::Display for Access {
+    /// As a token scope: `repository:team/app:pull`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Access::Repository(name, action) => write!(f, "repository:{name}:{}", action.as_str()),
+            Access::Catalog => f.write_str("registry:catalog:*"),
+        }
+    }
+}
+
+/// An authorizer's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Every access asked for is granted.
+    Allowed,
+    /// At least one is not.
+    Denied {
+        /// Whether the caller may know that the thing exists.
+        visible: bool,
+    },
+}
+
+/// The repositories that a caller may know of, as far as lists and anonymous mounts are concerned.
+///
+/// Prefixes, so that filtering a list costs the page and not the total: a store seeks from one prefix to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Visible {
+    /// All of them.
+    All,
+    /// Those named exactly, or that lie below one of the prefixes (`team/` covers `team/app`).
+    Only {
+        /// Whole repository names.
+        names: Arc<[RepositoryName]>,
+        /// Prefixes ending in `/`.
+        prefixes: Arc<[String]>,
+    },
+}
+
+impl Visible {
+    /// Nothing at all.
+    pub fn none() -> Self {
+        Visible::Only {
+            names: Arc::new([]),
+            prefixes: Arc::new([]),
+        }
+    }
+
+    /// Whether `name` may be shown.
+    pub fn contains(&self, name: &RepositoryName) -> bool {
+        match self {
+            Visible::All => true,
+            Visible::Only { names, prefixes } => {
+                names.contains(name)
+                    || prefixes
+                        .iter()
+                        .any(|prefix| name.as_str().starts_with(prefix.as_str()))
+            }
+        }
+    }
+}
+
+/// Decides what an identity may do. Must answer from what is true now: a revoked right is gone with the next request.
+#[async_trait]
+pub trait Authorizer: Send + Sync + 'static {
+    /// Whether `identity` holds every one of `accesses`.
+    ///
+    /// # Errors
+    /// Only if the decision cannot be made; the caller then refuses.
+    async fn authorize(&self, identity: &Identity, accesses: &[Access]) -> Result<Decision>;
+
+    /// The repositories whose names `identity` may see.
+    ///
+    /// # Errors
+    /// As for [`authorize`](Authorizer::authorize).
+    async fn visible(&self, identity: &Identity) -> Result<Visible>;
+}
+
+#[async_trait]
+impl<A: Authorizer + ?Sized> Authorizer for Arc<A> {
+    async fn authorize(&self, identity: &Identity, accesses: &[Access]) -> Result<Decision> {
+        (**self).authorize(identity, accesses).await
+    }
+
+    async fn visible(&self, identity: &Identity) -> Result<Visible> {
+        (**self).visible(identity).await
+    }
+}
+
+/// How a client is told to identify itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// HTTP Basic.
+    Basic {
+        /// Shown to people by their client.
+        realm: String,
+    },
+    /// A bearer token from a token endpoint; the service adds the scope of the refused operation.
+    Bearer {
+        /// URL of the token endpoint.
+        realm: String,
+        /// The audience of the tokens.
+        service: String,
+    },
+}
+
+impl Challenge {
+    /// The value of `WWW-Authenticate` for an operation that needs `accesses`. Always one challenge: clients
+    /// misread several in one header.
+    pub fn header(&self, accesses: &[Access]) -> String {
+        match self {
+            Challenge::Basic { realm } => format!("Basic realm=\"{realm}\""),
+            Challenge::Bearer { realm, service } => {
+                let mut header = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
+                let scope = scope(accesses);
+                if !scope.is_empty() {
+                    header.push_str(&format!(",scope=\"{scope}\""));
+                }
+                header
+            }
+        }
+    }
+}
+
+/// The accesses as one token scope: actions on the same repository are joined, entries separated by spaces.
+pub fn scope(accesses: &[Access]) -> String {
+    let mut entries: Vec<(String, Vec<&str>)> = Vec::new();
+    for access in accesses {
+        let (resource, action) = match access {
+            Access::Repository(name, action) => (format!("repository:{name}"), action.as_str()),
+            Access::Catalog => ("registry:catalog".to_owned(), "*"),
+        };
+        match entries.iter_mut().find(|(known, _)| *known == resource) {
+            Some((_, actions)) if actions.contains(&action) => {}
+            Some((_, actions)) => actions.push(action),
+            None => entries.push((resource, vec![action])),
+        }
+    }
+    let entries: Vec<String> = entries
+        .into_iter()
+        .map(|(resource, actions)| format!("{resource}:{}", actions.join(",")))
+        .collect();
+    entries.join(" ")
+}
+
+/// Finds out who sent a request.
+#[async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// The identity that the head of a request proves; no credentials at all are [`Identity::Anonymous`].
+    ///
+    /// # Errors
+    /// [`Unauthorized`](crate::ErrorKind::Unauthorized) if credentials are given and wrong.
+    async fn authenticate(&self, head: &http::request::Parts) -> Result<Identity>;
+
+    /// How to ask for credentials, given the request that lacked them.
+    fn challenge(&self, head: &http::request::Parts) -> Challenge;
+}
+
+/// Takes everybody for [`Identity::Anonymous`]: for open registries and for tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Anyone;
+
+#[async_trait]
+impl Authenticator for Anyone {
+    async fn authenticate(&self, _head: &http::request::Parts) -> Result<Identity> {
+        Ok(Identity::Anonymous)
+    }
+
+    fn challenge(&self, _head: &http::request::Parts) -> Challenge {
+        Challenge::Basic {
+            realm: "berth".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_names_every_scope_once() {
+        let name: RepositoryName = "a/b".parse().unwrap();
+        let other: RepositoryName = "c/d".parse().unwrap();
+        let accesses = [
+            Access::Repository(name.clone(), Action::Pull),
+            Access::Repository(name.clone(), Action::Push),
+            Access::Repository(name, Action::Pull),
+            Access::Repository(other, Action::Pull),
+            Access::Catalog,
+        ];
+        assert_eq!(
+            scope(&accesses),
+            "repository:a/b:pull,push repository:c/d:pull registry:catalog:*"
+        );
+    }
+
+    #[test]
+    fn visibility_by_prefix_stops_at_the_slash() {
+        let visible = Visible::Only {
+            names: Arc::new([]),
+            prefixes: Arc::new(["team/".to_owned()]),
+        };
+        assert!(visible.contains(&"team/app".parse().unwrap()));
+        assert!(!visible.contains(&"teammate/app".parse().unwrap()));
+    }
+}

@@ -1,0 +1,121 @@
+//! Bytes at locations: finished ones, and those that are still arriving.
+
+use std::io;
+use std::ops::Range;
+
+use async_trait::async_trait;
+
+use crate::digest::{Algorithm, Digest};
+use crate::registry::{BlobRead, ByteStream, UploadId};
+use crate::store::Location;
+
+/// Why bytes could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There are no bytes at this location, or fewer than its record says.
+    #[error("no bytes at {0}")]
+    Missing(Location),
+    /// The bytes offered do not begin where the upload is.
+    #[error("the upload is at {at}, not at the offset of these bytes")]
+    OutOfOrder {
+        /// Where the upload is.
+        at: u64,
+    },
+    /// Another writer has taken the upload over, or it was sealed or discarded; nothing more was written.
+    #[error("another writer has taken this upload over")]
+    Superseded,
+    /// The bytes are not those of this digest.
+    #[error("the bytes have the digest {actual}")]
+    DigestMismatch {
+        /// Their digest under the algorithm asked for.
+        actual: Digest,
+    },
+    /// Whoever sends the bytes stopped or failed. What came before is kept.
+    #[error("the sender's stream broke off")]
+    Sender(#[source] io::Error),
+    /// There is no room.
+    #[error("the store has no room left")]
+    Full(#[source] io::Error),
+    /// The store failed.
+    #[error("the store failed")]
+    Failed(#[source] io::Error),
+}
+
+/// Finished bytes, by location.
+///
+/// Knows no digest and no repository: whether bytes may be read, and whether they are still wanted, is for the records.
+#[async_trait]
+pub trait BlobStore: Send + Sync + 'static {
+    /// Opens the bytes `range` of what lies at `location`. A reader that was given an open file or stream keeps
+    /// getting the right bytes if the location is unlinked meanwhile, or an error, never others.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] if there is nothing, or less than `range` asks for; [`StoreError::Failed`].
+    async fn read(&self, location: &Location, range: Range<u64>) -> Result<BlobRead, StoreError>;
+
+    /// The length of what lies at `location`; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    async fn size(&self, location: &Location) -> Result<Option<u64>, StoreError>;
+
+    /// Removes what lies at `location`; nothing there is fine. Only for the collector, and only for a location that
+    /// a doomed record names.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    async fn unlink(&self, location: &Location) -> Result<(), StoreError>;
+
+    /// Locations in order, from the first one after `after`, at most `limit`. For checking a whole store only;
+    /// nothing that serves or collects lists.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    async fn list(&self, after: Option<&Location>, limit: usize) -> Result<Vec<Location>, StoreError>;
+}
+
+/// Bytes that are arriving.
+///
+/// An upload's bytes go to the location at which they will be read, so that publishing moves nothing. Whether an
+/// upload exists is for the records (its claim); this trait creates bytes when the first are appended.
+///
+/// Appends are fenced: each begins an epoch, and a writer whose epoch is over writes nothing more, however late it
+/// wakes.
+#[async_trait]
+pub trait UploadStore: Send + Sync + 'static {
+    /// Where the bytes of the upload `id` will lie. Touches nothing.
+    fn location(&self, id: &UploadId) -> Location;
+
+    /// How many bytes of the upload have been received; they are durable when this answers. 0 if none ever were.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    async fn received(&self, id: &UploadId) -> Result<u64, StoreError>;
+
+    /// Takes the upload over from any other writer and appends `bytes`, hashing them with `algorithm` as they come
+    /// (a hint that costs a second reading if the upload is then sealed under another). Bytes are durable when this
+    /// answers. Gives the new length.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfOrder`] before anything is written, if `at` is given and not the length;
+    /// [`StoreError::Sender`], with what came before kept; [`StoreError::Superseded`]; [`StoreError::Full`];
+    /// [`StoreError::Failed`].
+    async fn append(
+        &self,
+        id: &UploadId,
+        algorithm: Algorithm,
+        at: Option<u64>,
+        bytes: ByteStream,
+    ) -> Result<u64, StoreError>;
+
+    /// Takes the upload over, checks that its bytes are those of `digest`, and makes them durable and complete at
+    /// their [`location`](UploadStore::location). Gives their length. Can be repeated, also after a restart.
+    ///
+    /// # Errors
+    /// [`StoreError::DigestMismatch`]; [`StoreError::Superseded`]; [`StoreError::Full`]; [`StoreError::Failed`].
+    async fn seal(&self, id: &UploadId, digest: &Digest) -> Result<u64, StoreError>;
+
+    /// Ends every writer of the upload and forgets what is held in memory for it. The bytes stay for whoever
+    /// unlinks the location.
+    async fn discard(&self, id: &UploadId);
+}

@@ -1,0 +1,20 @@
+//! Where bytes and records live: the seams that a back end implements.
+//!
+//! Three small traits. [`BlobStore`] and [`UploadStore`] hold bytes at locations and know no repository.
+//! [`ManifestStore`] holds the records that give those bytes meaning; each of its methods is one transaction. Most
+//! back ends implement only [`Kv`], the narrow waist for records, and get a `ManifestStore` from it.
+
+mod blob;
+mod kv;
+mod location;
+mod manifest;
+mod reclaim;
+
+pub use blob::{BlobStore, StoreError, UploadStore};
+pub use kv::{Entry, KEY_MAX, Kv, KvError, Precondition, Stamp, Txn, Write};
+pub use location::Location;
+pub use manifest::{
+    BlobRecord, BlobState, Content, Event, EventKind, Lifetimes, ManifestRecord, ManifestStore,
+    ManifestWrite, TagMove, UploadClaim,
+};
+pub use reclaim::{Collected, Doomed, Pending, Reclaim};
