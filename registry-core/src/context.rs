@@ -41,7 +41,7 @@ impl Context {
         }
     }
 
-    /// The context of a request from outside. What the caller may is for [`Authorized`](crate::wrappers)
+    /// The context of a request from outside. What the caller may is for [`Authorized`](crate::wrappers::Authorized)
     /// to narrow; without that wrapper, nothing is refused.
     pub fn request(identity: Identity, request_id: impl Into<Arc<str>>) -> Self {
         Context {

@@ -115,7 +115,8 @@ pub trait UploadStore: Send + Sync + 'static {
     /// [`StoreError::DigestMismatch`]; [`StoreError::Superseded`]; [`StoreError::Full`]; [`StoreError::Failed`].
     async fn seal(&self, id: &UploadId, digest: &Digest) -> Result<u64, StoreError>;
 
-    /// Ends every writer of the upload and forgets what is held in memory for it. The bytes stay for whoever
-    /// unlinks the location.
+    /// Ends every writer of the upload and forgets what is held in memory for it. Called only once the location is
+    /// doomed: the bytes may be given back at once; the location itself is for the collector to unlink, after the
+    /// time that a late writer may still be at it.
     async fn discard(&self, id: &UploadId);
 }

@@ -57,25 +57,25 @@ pub struct BlobRecord {
     pub info: BlobInfo,
     /// Where its bytes are.
     pub location: Location,
-    /// Whether it may be pointed at.
+    /// Where it is in its life.
     pub state: BlobState,
+    /// Its bytes were found missing or wrong: nobody is told that it exists, and the next push of it replaces them.
+    pub suspect: bool,
     /// The write that made it so.
     pub stamp: Stamp,
 }
 
 /// Where a blob is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum BlobState {
-    /// Readable, and may be pointed at.
+    /// May be pointed at.
     Live,
     /// Nothing pointed at it; it goes at `remove_after`, unless somebody revives it first.
     Condemned {
         /// When it may be removed.
         remove_after: Timestamp,
     },
-    /// Its bytes were found missing or wrong. The next push of it replaces them.
-    Suspect,
 }
 
 /// Bytes to publish.
@@ -204,7 +204,10 @@ pub trait ManifestStore: Send + Sync + 'static {
     /// How long things are kept.
     fn lifetimes(&self) -> &Lifetimes;
 
-    /// `BlobUnknown` unless the blob belongs to the repository and is readable. Writes nothing.
+    /// What is recorded of a blob, whoever it belongs to: for deciding about its bytes, never for answering a caller.
+    async fn blob_record(&self, digest: &Digest) -> Result<Option<BlobRecord>>;
+
+    /// `BlobUnknown` unless the blob belongs to the repository and its bytes are not suspect. Writes nothing.
     async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<BlobRecord>;
 
     /// The bytes of a blob whose record says [`Location::Inline`]; `None` once it does not.

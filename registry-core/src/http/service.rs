@@ -1,0 +1,258 @@
+//! From a request to a response.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+
+use super::body::Body;
+use super::intake::{BoxError, Intake};
+use super::operation::Operation;
+use super::respond::{self, Answer, REQUEST_ID, Reply};
+use crate::auth::{Anyone, Authenticator};
+use crate::context::Context;
+use crate::registry::Registry;
+use crate::runtime::Runtime;
+
+/// The client's address, which a shell puts among a request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteAddr(pub IpAddr);
+
+/// What the service does not let a client exceed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A request whose body stands still for this long is given up. Measured in whole periods, so at the latest
+    /// after twice as long.
+    pub body_idle: Duration,
+    /// Entries of a list if the client names no number.
+    pub page_default: usize,
+    /// Entries of a list at most, whatever number the client names.
+    pub page_max: usize,
+    /// When a request's [deadline](Context::deadline) falls, counted from its start; without it, never.
+    pub request_time: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            body_idle: Duration::from_secs(60),
+            page_default: 1000,
+            page_max: 10_000,
+            request_time: None,
+        }
+    }
+}
+
+/// The protocol, served from a registry. Cheap to clone; answers every request and never fails.
+///
+/// It authenticates; what the caller may is decided by the registry it is given
+/// (see [`Authorized`](crate::wrappers)). Whether `/v2/` itself asks for credentials is the authenticator's
+/// choice, as it sees that request too.
+#[derive(Clone)]
+pub struct Service {
+    pub(super) registry: Arc<dyn Registry>,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) authenticator: Arc<dyn Authenticator>,
+    pub(super) limits: Limits,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Serves `registry` to anyone.
+    pub fn new(registry: Arc<dyn Registry>, runtime: Arc<dyn Runtime>) -> Self {
+        Service {
+            registry,
+            runtime,
+            authenticator: Arc::new(Anyone),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Finds out who asks with this.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = authenticator;
+        self
+    }
+
+    /// Keeps to these limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Answers one request.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (head, body) = request.into_parts();
+        let intake = Intake::new(body, Arc::clone(&self.runtime), self.limits.body_idle);
+        let request_id = self.request_id(&head);
+        let response = match Operation::parse(&head.method, &head.uri, &head.headers) {
+            Ok(operation) => match self.answer(&head, &request_id, &operation, intake).await {
+                Ok(response) => response,
+                Err(refused) => respond::refusal(self, &head, &request_id, &operation.needs(), refused),
+            },
+            Err(error) => respond::refusal(self, &head, &request_id, &[], error.into()),
+        };
+        respond::finish(&head, &request_id, response)
+    }
+
+    async fn answer(
+        &self,
+        head: &Parts,
+        request_id: &Arc<str>,
+        operation: &Operation,
+        intake: Intake,
+    ) -> Answer {
+        let identity = self.authenticator.authenticate(head).await?;
+        let ctx = Context {
+            remote: head.extensions.get::<RemoteAddr>().map(|remote| remote.0),
+            deadline: self.limits.request_time.map(|time| self.runtime.now() + time),
+            ..Context::request(identity, Arc::clone(request_id))
+        };
+        self.perform(&ctx, operation, intake).await
+    }
+
+    async fn perform(&self, ctx: &Context, operation: &Operation, intake: Intake) -> Answer {
+        use Operation as Op;
+        match operation {
+            Op::Ping => Ok(Reply::new(StatusCode::OK).json("application/json", &serde_json::json!({}))),
+            Op::ListRepositories { paging } => self.list_repositories(ctx, paging).await,
+            Op::ListTags { repository, paging } => self.list_tags(ctx, repository, paging).await,
+            Op::ListReferrers {
+                repository,
+                subject,
+                artifact_type,
+                after,
+                limit,
+            } => {
+                let filter = artifact_type.as_deref();
+                self.list_referrers(ctx, repository, subject, filter, *after, *limit)
+                    .await
+            }
+            Op::StatBlob {
+                repository,
+                digest,
+                unless,
+            } => self.stat_blob(ctx, repository, digest, unless.as_ref()).await,
+            Op::ReadBlob {
+                repository,
+                digest,
+                range,
+                unless,
+            } => {
+                self.read_blob(ctx, repository, digest, *range, unless.as_ref())
+                    .await
+            }
+            Op::DeleteBlob { repository, digest } => self.delete_blob(ctx, repository, digest).await,
+            Op::BeginUpload {
+                repository,
+                algorithm,
+            } => self.begin_upload(ctx, repository, *algorithm).await,
+            Op::PushBlob {
+                repository,
+                digest,
+                chunk,
+            } => self.push_blob(ctx, repository, digest, *chunk, intake).await,
+            Op::MountBlob {
+                repository,
+                digest,
+                from,
+            } => self.mount_blob(ctx, repository, digest, from).await,
+            Op::UploadStatus { repository, id } => self.upload_status(ctx, repository, id).await,
+            Op::AppendUpload {
+                repository,
+                id,
+                chunk,
+            } => self.append_upload(ctx, repository, id, *chunk, intake).await,
+            Op::FinishUpload {
+                repository,
+                id,
+                chunk,
+                digest,
+            } => {
+                self.finish_upload(ctx, repository, id, *chunk, digest, intake)
+                    .await
+            }
+            Op::CancelUpload { repository, id } => self.cancel_upload(ctx, repository, id).await,
+            Op::StatManifest {
+                repository,
+                reference,
+                unless,
+            } => {
+                self.stat_manifest(ctx, repository, reference, unless.as_ref())
+                    .await
+            }
+            Op::GetManifest {
+                repository,
+                reference,
+                unless,
+            } => {
+                self.get_manifest(ctx, repository, reference, unless.as_ref())
+                    .await
+            }
+            Op::PutManifest { .. } => self.put_manifest(ctx, operation, intake).await,
+            Op::DeleteManifest {
+                repository,
+                reference,
+            } => self.delete_manifest(ctx, repository, reference).await,
+        }
+    }
+
+    /// The client's own id for the request, if it is short and plain; otherwise a new one.
+    fn request_id(&self, head: &Parts) -> Arc<str> {
+        const ID_MAX: usize = 128;
+        let given = head.headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+        match given {
+            Some(id) if (1..=ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) => {
+                id.into()
+            }
+            _ => format!("{:032x}", self.runtime.random()).into(),
+        }
+    }
+
+    /// How many entries of a list to give: what the client asks for, within the limits.
+    pub(super) fn page(&self, asked: Option<u64>) -> usize {
+        asked
+            .map_or(self.limits.page_default, |asked| {
+                usize::try_from(asked).unwrap_or(usize::MAX)
+            })
+            .min(self.limits.page_max)
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for Service
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.handle(request).await) })
+    }
+}

@@ -1,0 +1,188 @@
+//! Uploads: a claim first, then bytes, then a blob.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+
+use super::{LocalRegistry, digest_mismatch, store_failed};
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::RepositoryName;
+use crate::registry::{BlobInfo, ByteStream, UploadId, UploadStatus, once};
+use crate::store::{Content, StoreError, UploadClaim};
+
+/// How often publishing reads its claim again when a writer that is being fenced off renewed it meanwhile.
+const CLAIM_READS: usize = 8;
+
+impl LocalRegistry {
+    pub(super) async fn append(
+        &self,
+        repository: &RepositoryName,
+        id: &UploadId,
+        at: Option<u64>,
+        bytes: ByteStream,
+    ) -> Result<UploadStatus> {
+        let claim = self.manifests.upload(repository, id).await?;
+        let algorithm = claim.algorithm;
+        let bytes = self.guarded(claim, bytes);
+        let received = self.uploads.append(id, algorithm, at, bytes).await.map_err(|why| refused(id, why))?;
+        // Acknowledged only if the claim still names these bytes: one that was ended meanwhile has doomed them.
+        self.manifests.upload(repository, id).await?;
+        Ok(UploadStatus { id: id.clone(), received })
+    }
+
+    /// The stream, as long as its upload is claimed. The claim is renewed as bytes keep coming, and a writer that
+    /// slept too long finds out that it is gone before it writes.
+    fn guarded(&self, claim: UploadClaim, bytes: ByteStream) -> ByteStream {
+        let lifetimes = self.manifests.lifetimes();
+        let renew_after = (lifetimes.longest_write / 4).min(lifetimes.upload_idle / 4).max(Duration::from_millis(1));
+        let (manifests, runtime) = (self.manifests.clone(), self.runtime.clone());
+        let renewed = runtime.now();
+        Box::pin(stream::try_unfold((bytes, claim, renewed), move |(mut bytes, mut claim, mut renewed)| {
+            let (manifests, runtime) = (manifests.clone(), runtime.clone());
+            async move {
+                let Some(chunk) = bytes.next().await else { return Ok(None) };
+                let chunk = chunk?;
+                let now = runtime.now();
+                if now.since(renewed) >= renew_after {
+                    let current = manifests.upload(&claim.repository, &claim.id).await.map_err(io::Error::other)?;
+                    claim = manifests.touch(&current).await.map_err(io::Error::other)?;
+                    renewed = now;
+                }
+                Ok(Some((chunk, (bytes, claim, renewed))))
+            }
+        }))
+    }
+
+    pub(super) async fn finish(
+        &self,
+        repository: &RepositoryName,
+        id: &UploadId,
+        at: Option<u64>,
+        bytes: ByteStream,
+        digest: &Digest,
+    ) -> Result<BlobInfo> {
+        let claim = self.manifests.upload(repository, id).await?;
+        let received = self.uploads.received(id).await.map_err(store_failed)?;
+        if at.is_some_and(|at| at != received) {
+            return Err(refused(id, StoreError::OutOfOrder { at: received }));
+        }
+        let (head, rest) = self.head(bytes).await.map_err(|why| refused(id, StoreError::Sender(why)))?;
+        let bytes = match rest {
+            None if received == 0 => return self.publish_inline(&claim, head, digest).await,
+            None if head.is_empty() => None,
+            None => Some(once(head)),
+            Some(rest) => Some(Box::pin(once(head).chain(rest)) as ByteStream),
+        };
+        if let Some(bytes) = bytes {
+            let algorithm = if received == 0 { digest.algorithm() } else { claim.algorithm };
+            let bytes = self.guarded(claim.clone(), bytes);
+            self.uploads.append(id, algorithm, Some(received), bytes).await.map_err(|why| refused(id, why))?;
+        }
+        match self.uploads.seal(id, digest).await {
+            Ok(size) => self.publish(&claim, &BlobInfo { digest: *digest, size }, Content::Uploaded).await,
+            Err(StoreError::DigestMismatch { actual }) => {
+                self.give_up(&claim).await?;
+                Err(digest_mismatch(digest, &actual))
+            }
+            Err(why) => Err(refused(id, why)),
+        }
+    }
+
+    /// The first bytes of a stream, up to what is kept inline, and the rest if there is more.
+    async fn head(&self, mut bytes: ByteStream) -> io::Result<(Bytes, Option<ByteStream>)> {
+        let mut head = BytesMut::new();
+        while let Some(chunk) = bytes.next().await.transpose()? {
+            if head.len() + chunk.len() > self.options.inline_max {
+                let rest = once(chunk).chain(bytes);
+                return Ok((head.freeze(), Some(Box::pin(rest))));
+            }
+            head.extend_from_slice(&chunk);
+        }
+        Ok((head.freeze(), None))
+    }
+
+    async fn publish_inline(&self, claim: &UploadClaim, bytes: Bytes, digest: &Digest) -> Result<BlobInfo> {
+        let actual = Digest::of(digest.algorithm(), &bytes);
+        if actual != *digest {
+            self.give_up(claim).await?;
+            return Err(digest_mismatch(digest, &actual));
+        }
+        let info = BlobInfo { digest: *digest, size: bytes.len() as u64 };
+        self.publish(claim, &info, Content::Inline(bytes)).await
+    }
+
+    async fn publish(&self, claim: &UploadClaim, info: &BlobInfo, content: Content) -> Result<BlobInfo> {
+        // A record that is there wins over the new bytes only if its own are there too.
+        if let Some(existing) = self.manifests.blob_record(&info.digest).await?.filter(|record| !record.suspect) {
+            self.has_bytes(&existing).await?;
+        }
+        let mut reads = 0;
+        loop {
+            let current = self.manifests.upload(&claim.repository, &claim.id).await?;
+            match self.manifests.publish(&current, info, content.clone()).await {
+                Err(why) if why.kind() == ErrorKind::UploadUnknown && reads < CLAIM_READS => reads += 1,
+                Err(why) => return Err(why),
+                Ok(record) => {
+                    if record.location != current.location {
+                        self.uploads.discard(&current.id).await;
+                    }
+                    return Ok(record.info);
+                }
+            }
+        }
+    }
+
+    /// Ends an upload: first its location is doomed, then its bytes are given back.
+    pub(super) async fn give_up(&self, claim: &UploadClaim) -> Result<()> {
+        self.manifests.cancel(claim).await?;
+        self.uploads.discard(&claim.id).await;
+        Ok(())
+    }
+}
+
+/// Why the upload store did not take bytes, as the sender of the bytes sees it.
+fn refused(id: &UploadId, why: StoreError) -> Error {
+    match why {
+        StoreError::OutOfOrder { at } => {
+            Error::new(ErrorKind::RangeInvalid, format!("upload {id} is at byte {at}; send what comes next"))
+                .with_detail(serde_json::json!({ "upload": id, "received": at }))
+        }
+        StoreError::Superseded => {
+            Error::new(ErrorKind::UploadInvalid, format!("another request has taken upload {id} over"))
+        }
+        StoreError::Sender(source) => broken_off(id, source),
+        other => store_failed(other),
+    }
+}
+
+/// What ended a stream of bytes: the caller's own error if the stream carried one, else the connection.
+fn broken_off(id: &UploadId, source: io::Error) -> Error {
+    match source.downcast::<Error>() {
+        Ok(ours) => ours,
+        Err(source) if source.kind() == io::ErrorKind::TimedOut => {
+            Error::new(ErrorKind::Timeout, format!("no bytes came for upload {id} for too long; resume it")).with_source(source)
+        }
+        Err(source) => {
+            let message = format!("the bytes for upload {id} broke off; ask how far it is and resume it");
+            Error::new(ErrorKind::UploadInvalid, message).with_source(source)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_carried_by_the_stream_reaches_the_sender_as_it_was() {
+        let id = UploadId::new(1);
+        let ours = crate::error::upload_unknown(&id);
+        let error = refused(&id, StoreError::Sender(io::Error::other(ours)));
+        assert_eq!(error.kind(), ErrorKind::UploadUnknown);
+        let cut = refused(&id, StoreError::Sender(io::ErrorKind::UnexpectedEof.into()));
+        assert_eq!(cut.kind(), ErrorKind::UploadInvalid);
+    }
+}

@@ -1,0 +1,95 @@
+//! Asks an authorizer before every operation.
+
+use async_trait::async_trait;
+
+use super::gate::{Call, Gate, Gated};
+use crate::auth::{Access, Action, Authorizer, Decision, Identity};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::RepositoryName;
+use crate::registry::Registry;
+
+/// A registry in which everybody may do what an [`Authorizer`] says, and nothing else.
+///
+/// A refusal does not reveal what the caller may not know: who has not said who they are is asked to, whatever is
+/// there; who has, and may not know of the repository, is told that there is none.
+pub struct Authorized;
+
+impl Authorized {
+    /// Puts `authorizer` in front of `inner`.
+    pub fn around<R: Registry, A: Authorizer>(inner: R, authorizer: A) -> Gated<R, Authorize<A>> {
+        Gated::new(inner, Authorize(authorizer))
+    }
+}
+
+/// The gate of [`Authorized`].
+#[derive(Clone, Debug)]
+pub struct Authorize<A>(A);
+
+/// The repository that a call names, and what must be allowed there.
+fn access<'a>(call: Call<'a>) -> Option<(&'a RepositoryName, Action)> {
+    Some(match call {
+        Call::StatBlob(name)
+        | Call::ReadBlob(name)
+        | Call::MountSource(name)
+        | Call::StatManifest(name)
+        | Call::GetManifest(name)
+        | Call::ListTags(name)
+        | Call::ListReferrers(name) => (name, Action::Pull),
+        Call::MountBlob(name)
+        | Call::BeginUpload(name)
+        | Call::UploadStatus(name)
+        | Call::AppendUpload(name)
+        | Call::FinishUpload(name)
+        | Call::CancelUpload(name)
+        | Call::PutManifest(name) => (name, Action::Push),
+        Call::DeleteBlob(name)
+        | Call::DeleteManifest(name)
+        | Call::DeleteTag(name)
+        | Call::DeleteRepository(name) => (name, Action::Delete),
+        Call::ListRepositories => return None,
+    })
+}
+
+#[async_trait]
+impl<A: Authorizer> Gate for Authorize<A> {
+    async fn admit(&self, ctx: &Context, call: Call<'_>) -> Result<Context> {
+        if ctx.identity == Identity::System {
+            return Ok(ctx.clone());
+        }
+        let needed = match access(call) {
+            Some((name, action)) => Access::Repository(name.clone(), action),
+            None => Access::Catalog,
+        };
+        if let Decision::Denied { visible } = self.0.authorize(&ctx.identity, std::slice::from_ref(&needed)).await? {
+            return Err(refusal(&ctx.identity, &needed, visible));
+        }
+        let mut ctx = ctx.clone();
+        match call {
+            // Being told "it exists" is worth a promise only to somebody who may push here.
+            Call::StatBlob(name) => {
+                let push = [Access::Repository(name.clone(), Action::Push)];
+                ctx.may_push &= self.0.authorize(&ctx.identity, &push).await? == Decision::Allowed;
+            }
+            Call::ListRepositories | Call::MountBlob(_) => {
+                ctx.visible = ctx.visible.and(&self.0.visible(&ctx.identity).await?);
+            }
+            _ => {}
+        }
+        Ok(ctx)
+    }
+}
+
+fn refusal(identity: &Identity, needed: &Access, visible: bool) -> Error {
+    match (identity, needed) {
+        (Identity::Anonymous, _) => {
+            Error::new(ErrorKind::Unauthorized, format!("{needed} takes an account; log in"))
+        }
+        (_, Access::Repository(name, _)) if !visible => Error::new(
+            ErrorKind::NameUnknown,
+            format!("repository {name} does not exist, or {identity} may not know of it"),
+        )
+        .with_detail(serde_json::json!({ "name": name })),
+        _ => Error::new(ErrorKind::Denied, format!("{identity} may not have {needed}")),
+    }
+}

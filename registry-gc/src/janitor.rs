@@ -1,0 +1,89 @@
+//! Gives back what was doomed: the last step of a location's life.
+//!
+//! Nothing here decides that bytes are unwanted. That was decided by the transaction that wrote the doomed record;
+//! this unlinks the location once nobody can be at it any more, and then clears the record, so that a crash between
+//! the two only means that the location is unlinked again.
+
+use std::sync::Arc;
+
+use registry_core::Result;
+use registry_core::store::{BlobStore, Reclaim};
+
+/// How much is taken up at once: bounds the memory of a run, not what it gets done.
+const BATCH: usize = 1000;
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Uploads that had made no progress for too long, and were ended.
+    pub abandoned: u64,
+    /// Locations whose bytes were given back.
+    pub unlinked: u64,
+    /// Locations that could not be unlinked; they stay doomed and are tried again.
+    pub failed: u64,
+}
+
+/// Ends abandoned uploads, cleans up deleted repositories and unlinks doomed locations. Any number may run at once,
+/// on any number of nodes; each step asserts what it read.
+#[derive(Clone)]
+pub struct Janitor {
+    records: Arc<dyn Reclaim>,
+    blobs: Arc<dyn BlobStore>,
+}
+
+impl Janitor {
+    /// A janitor for a registry on these stores.
+    pub fn new(records: Arc<dyn Reclaim>, blobs: Arc<dyn BlobStore>) -> Self {
+        Janitor { records, blobs }
+    }
+
+    /// Does what is due now. May be dropped at any point and run again.
+    ///
+    /// # Errors
+    /// If the records fail. A location that cannot be unlinked is counted and left doomed.
+    pub async fn run_once(&self) -> Result<Swept> {
+        let mut swept = Swept { abandoned: self.abandon().await?, ..Swept::default() };
+        while self.records.sweep_repositories(BATCH).await? {}
+        self.unlink(&mut swept).await?;
+        Ok(swept)
+    }
+
+    async fn abandon(&self) -> Result<u64> {
+        let mut abandoned = 0;
+        loop {
+            let expired = self.records.expired_uploads(BATCH).await?;
+            let mut progress = 0;
+            for id in &expired {
+                progress += u64::from(self.records.abandon(id).await?);
+            }
+            abandoned += progress;
+            // Without progress, what is left was renewed meanwhile, or is being ended by another.
+            if progress == 0 || expired.len() < BATCH {
+                return Ok(abandoned);
+            }
+        }
+    }
+
+    async fn unlink(&self, swept: &mut Swept) -> Result<()> {
+        let mut after = None;
+        loop {
+            let doomed = self.records.doomed(after.as_ref(), BATCH).await?;
+            for entry in &doomed {
+                match self.blobs.unlink(&entry.location).await {
+                    Ok(()) => {
+                        self.records.clear_doomed(entry).await?;
+                        swept.unlinked += 1;
+                    }
+                    Err(why) => {
+                        tracing::warn!(location = %entry.location, error = &why as &dyn std::error::Error, "cannot unlink");
+                        swept.failed += 1;
+                    }
+                }
+            }
+            match doomed.last() {
+                Some(last) if doomed.len() == BATCH => after = Some(last.location.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+}

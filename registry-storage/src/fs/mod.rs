@@ -1,0 +1,185 @@
+//! Bytes in files of a local directory.
+//!
+//! Each upload is one file, written from its first byte at the place where it will be read: publishing moves
+//! nothing. Nothing is acknowledged before `fdatasync`, nor before the directory that names the file is synced.
+//! A sync that failed is final for its file, since the system may have dropped what it could not write.
+
+mod append;
+mod lock;
+mod name;
+mod session;
+mod sessions;
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use async_trait::async_trait;
+use registry_core::runtime::blocking;
+use registry_core::store::{BlobStore, Location, StoreError, UploadStore};
+use registry_core::{Algorithm, BlobRead, ByteStream, Digest, Runtime, UploadId};
+
+pub use lock::{DirectoryLock, lock};
+
+use name::{FileName, Tree};
+use sessions::Sessions;
+
+/// Bytes in files, arriving and finished. One process at a time may use a directory: see [`lock`].
+pub struct FsBytes {
+    runtime: Arc<dyn Runtime>,
+    sessions: Arc<Sessions>,
+    /// Appends that are going on, which share the memory for buffers.
+    appending: Arc<AtomicUsize>,
+}
+
+impl FsBytes {
+    /// Uses the directory `root`, which is created if it is not there. Whoever needs the entry of `root` itself to
+    /// survive a power cut syncs the directory above it.
+    ///
+    /// # Errors
+    /// Those of creating the directory.
+    pub fn open(root: impl Into<PathBuf>, runtime: Arc<dyn Runtime>) -> io::Result<Self> {
+        let root = root.into();
+        std::fs::create_dir_all(&root)?;
+        Ok(FsBytes {
+            runtime,
+            sessions: Arc::new(Sessions::new(Tree::new(root))),
+            appending: Arc::default(),
+        })
+    }
+
+    /// Runs work on the sessions where blocking is allowed.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Arc<Sessions>) -> T + Send + 'static) -> T {
+        let sessions = self.sessions.clone();
+        blocking(&*self.runtime, move || work(&sessions)).await
+    }
+}
+
+impl fmt::Debug for FsBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FsBytes")
+            .field("tree", self.sessions.tree())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The error for a failure of the system, by whether it means that there is no room.
+fn store_error(error: io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full(error),
+        _ => StoreError::Failed(error),
+    }
+}
+
+#[async_trait]
+impl BlobStore for FsBytes {
+    async fn read(&self, location: &Location, range: Range<u64>) -> Result<BlobRead, StoreError> {
+        let missing = || StoreError::Missing(location.clone());
+        let name = FileName::at(location).ok_or_else(missing)?;
+        let opened = self.run(move |sessions| {
+            let file = File::open(sessions.tree().path(&name))?;
+            let length = file.metadata()?.len();
+            io::Result::Ok((file, length))
+        });
+        match opened.await {
+            Ok((file, length)) if range.start <= range.end && range.end <= length => {
+                Ok(BlobRead::File(Arc::new(file), range))
+            }
+            Ok(_) => Err(missing()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
+            Err(error) => Err(StoreError::Failed(error)),
+        }
+    }
+
+    async fn size(&self, location: &Location) -> Result<Option<u64>, StoreError> {
+        let Some(name) = FileName::at(location) else {
+            return Ok(None);
+        };
+        match self
+            .run(move |sessions| std::fs::metadata(sessions.tree().path(&name)))
+            .await
+        {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::Failed(error)),
+        }
+    }
+
+    async fn unlink(&self, location: &Location) -> Result<(), StoreError> {
+        let Some(name) = FileName::at(location) else {
+            return Ok(());
+        };
+        let unlinked = self.run(move |sessions| {
+            sessions.with(&name, |session, tree| {
+                session.end();
+                tree.unlink(&name)
+            })
+        });
+        unlinked.await.map_err(StoreError::Failed)
+    }
+
+    async fn list(&self, after: Option<&Location>, limit: usize) -> Result<Vec<Location>, StoreError> {
+        let after = match after {
+            // Other kinds of location order before or after every file.
+            Some(Location::Inline) | None => None,
+            Some(Location::File(name)) => Some(name.clone()),
+            Some(_) => return Ok(Vec::new()),
+        };
+        let names = self
+            .run(move |sessions| sessions.tree().list(after.as_deref(), limit))
+            .await;
+        let names = names.map_err(StoreError::Failed)?;
+        Ok(names.iter().map(FileName::location).collect())
+    }
+}
+
+#[async_trait]
+impl UploadStore for FsBytes {
+    fn location(&self, id: &UploadId) -> Location {
+        FileName::of(id).location()
+    }
+
+    async fn received(&self, id: &UploadId) -> Result<u64, StoreError> {
+        let name = FileName::of(id);
+        self.run(move |sessions| sessions.with(&name, |session, tree| session.received(tree)))
+            .await
+    }
+
+    async fn append(
+        &self,
+        id: &UploadId,
+        algorithm: Algorithm,
+        at: Option<u64>,
+        bytes: ByteStream,
+    ) -> Result<u64, StoreError> {
+        let name = FileName::of(id);
+        let writer = self
+            .run(move |sessions| sessions.begin(&name, algorithm, at))
+            .await?;
+        append::append(&self.runtime, &self.appending, writer, bytes).await
+    }
+
+    async fn seal(&self, id: &UploadId, digest: &Digest) -> Result<u64, StoreError> {
+        let (name, digest) = (FileName::of(id), *digest);
+        self.run(move |sessions| sessions.with(&name, |session, tree| session.seal(tree, &digest)))
+            .await
+    }
+
+    async fn discard(&self, id: &UploadId) {
+        let name = FileName::of(id);
+        self.run(move |sessions| {
+            sessions.with(&name, |session, tree| {
+                session.end();
+                // Only to have the room again sooner; the file is unlinked in any case.
+                if let Err(error) = tree.truncate(&name) {
+                    tracing::warn!(%name, %error, "a given-up upload keeps its room until it is unlinked");
+                }
+            });
+        })
+        .await;
+    }
+}

@@ -1,0 +1,227 @@
+//! Where a file lies below the root, and the directories on the way.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use registry_core::store::Location;
+use registry_core::{Digest, UploadId};
+
+/// A file below the root: two hex digits, a slash, and a name of 32 or 64 hex digits that begins with those two.
+/// Nothing else ever becomes a path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct FileName(String);
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+impl FileName {
+    /// The file of an upload. An id that is not in the form in which they are made is hashed, so that any has a name
+    /// and no two have the same.
+    pub(super) fn of(id: &UploadId) -> Self {
+        let id = id.as_str();
+        if id.len() == 32 && is_hex(id) {
+            FileName(format!("{}/{id}", &id[..2]))
+        } else {
+            let hash = Digest::sha256(id.as_bytes()).hex();
+            FileName(format!("{}/{hash}", &hash[..2]))
+        }
+    }
+
+    /// The file that a location names; `None` if it names none that could be here.
+    pub(super) fn at(location: &Location) -> Option<Self> {
+        match location {
+            Location::File(name) => Self::parse(name),
+            _ => None,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (directory, file) = text.split_once('/')?;
+        let legal = matches!(file.len(), 32 | 64)
+            && directory.len() == 2
+            && is_hex(file)
+            && file.starts_with(directory);
+        legal.then(|| FileName(text.to_owned()))
+    }
+
+    pub(super) fn location(&self) -> Location {
+        Location::File(self.0.clone())
+    }
+
+    /// Which of the 256 directories.
+    fn fan(&self) -> u8 {
+        u8::from_str_radix(&self.0[..2], 16).expect("two hex digits, by the type's grammar")
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The directory with its 256 subdirectories, which are made when they are first needed.
+pub(super) struct Tree {
+    root: PathBuf,
+    /// Which subdirectories this process knows to survive a power cut.
+    durable: [AtomicBool; 256],
+}
+
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tree({})", self.root.display())
+    }
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Nothing there is as good as gone.
+fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Tree {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Tree {
+            root,
+            durable: [const { AtomicBool::new(false) }; 256],
+        }
+    }
+
+    pub(super) fn path(&self, name: &FileName) -> PathBuf {
+        self.root.join(&name.0)
+    }
+
+    fn directory(&self, name: &FileName) -> PathBuf {
+        self.root.join(&name.0[..2])
+    }
+
+    /// Opens a file that is there, for reading and writing.
+    pub(super) fn open(&self, name: &FileName) -> io::Result<Option<File>> {
+        if_found(File::options().read(true).write(true).open(self.path(name)))
+    }
+
+    /// Creates a file that is not there.
+    pub(super) fn create(&self, name: &FileName) -> io::Result<File> {
+        let create = || {
+            File::options()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(self.path(name))
+        };
+        match create() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match std::fs::create_dir(self.directory(name)) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    _ => create(),
+                }
+            }
+            created => created,
+        }
+    }
+
+    /// Makes the entry that names a file survive a power cut, and the one that names its directory.
+    pub(super) fn sync_entry(&self, name: &FileName) -> io::Result<()> {
+        sync_directory(&self.directory(name))?;
+        let durable = &self.durable[usize::from(name.fan())];
+        if !durable.load(Ordering::Acquire) {
+            sync_directory(&self.root)?;
+            durable.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Removes a file if it is there, so that it stays removed.
+    pub(super) fn unlink(&self, name: &FileName) -> io::Result<()> {
+        if_found(std::fs::remove_file(self.path(name)))?;
+        // Also if it was gone: an earlier removal may not have got as far as this.
+        if_found(sync_directory(&self.directory(name)))?;
+        Ok(())
+    }
+
+    /// Empties a file if it is there.
+    pub(super) fn truncate(&self, name: &FileName) -> io::Result<()> {
+        match self.open(name)? {
+            Some(file) => file.set_len(0),
+            None => Ok(()),
+        }
+    }
+
+    /// Files in order, from the first after `after`, at most `limit`. What is no file of this tree is passed over.
+    pub(super) fn list(&self, after: Option<&str>, limit: usize) -> io::Result<Vec<FileName>> {
+        let after = after.unwrap_or("");
+        let mut page = Vec::new();
+        for fan in 0..=255_u8 {
+            let directory = format!("{fan:02x}");
+            // Everything in a directory is greater than its name, and less than that name with a `0` (after `/`).
+            if page.len() >= limit || format!("{directory}0").as_str() <= after {
+                continue;
+            }
+            let Some(entries) = if_found(std::fs::read_dir(self.root.join(&directory)))? else {
+                continue;
+            };
+            let mut names = Vec::new();
+            for entry in entries {
+                let file = entry?.file_name();
+                let name = file
+                    .to_str()
+                    .and_then(|file| FileName::parse(&format!("{directory}/{file}")));
+                names.extend(name.filter(|name| name.0.as_str() > after));
+            }
+            names.sort();
+            names.truncate(limit - page.len());
+            page.append(&mut names);
+        }
+        Ok(page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn nothing_but_a_name_of_its_own_becomes_a_path() {
+        let hex = "ab0123456789abcdef0123456789abcd";
+        assert!(FileName::parse(&format!("ab/{hex}")).is_some());
+        for bad in [
+            "".to_owned(),
+            "ab".into(),
+            "ab/".into(),
+            "../../etc/passwd".into(),
+            format!("/ab/{hex}"),
+            format!("ab/../ab/{hex}"),
+            format!("ab//{hex}"),
+            format!("ac/{hex}"),
+            format!("AB/{}", hex.to_uppercase()),
+            format!("ab/{hex}0"),
+            format!("ab/{hex}/"),
+            format!("ab/{hex}\0"),
+            format!("./{hex}"),
+        ] {
+            assert!(FileName::parse(&bad).is_none(), "{bad:?} was taken");
+        }
+        assert_eq!(FileName::at(&Location::Object(format!("ab/{hex}"))), None);
+        assert_eq!(FileName::at(&Location::Inline), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_upload_has_a_name_that_reads_back(id in "[A-Za-z0-9_=-]{1,512}") {
+            let name = FileName::of(&id.parse().unwrap());
+            prop_assert_eq!(FileName::at(&name.location()), Some(name));
+        }
+    }
+}

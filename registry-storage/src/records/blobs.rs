@@ -1,0 +1,392 @@
+//! Blobs: who they belong to, leases, mounting, publishing.
+
+use bytes::Bytes;
+use registry_core::store::{BlobRecord, BlobState, Content, Entry, Location, Txn, UploadClaim};
+use registry_core::{
+    BlobInfo, Context, Digest, Error, ErrorKind, MountFrom, RepositoryName, Result, Timestamp, error,
+};
+
+use super::values::{MARK, V1, decode, encode};
+use super::{Attempt, Records, Repository, keys, values};
+
+/// Most repositories looked at to find one from which a caller may mount without saying which.
+const MOUNT_CANDIDATES: usize = 1000;
+
+/// Why a blob belongs to a repository: the record that says so.
+pub(super) struct Belonging {
+    key: String,
+    entry: Entry,
+    /// When it stops saying so; edges have no end.
+    until: Option<Timestamp>,
+}
+
+impl Belonging {
+    /// Asserts that it still holds at commit.
+    pub(super) fn assert(&self, txn: Txn) -> Txn {
+        let txn = txn.at(&self.key, self.entry.stamp);
+        match self.until {
+            Some(until) => txn.before(until),
+            None => txn,
+        }
+    }
+}
+
+impl Records {
+    pub(super) async fn find_blob(&self, digest: &Digest) -> Result<Option<(values::Blob, Entry)>> {
+        self.get(&keys::blob(digest)).await
+    }
+
+    /// Why the blob belongs to the repository, if it does: an edge there, or an unexpired lease.
+    pub(super) async fn belonging(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> Result<Option<Belonging>> {
+        if let Some((key, entry)) = self
+            .scan(&keys::edges_of(digest, repository), None, 1)
+            .await?
+            .pop()
+        {
+            return Ok(Some(Belonging {
+                key,
+                entry,
+                until: None,
+            }));
+        }
+        Ok(self.unexpired_leases(repository, digest, now).await?.pop())
+    }
+
+    /// The repository's unexpired leases on a blob. Looks once into each bucket, however many repositories share it.
+    async fn unexpired_leases(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> Result<Vec<Belonging>> {
+        let (table, mut after, mut found) =
+            (keys::leases(digest), keys::leases_ending(digest, now), Vec::new());
+        while let Some((key, _)) = self.scan(&table, Some(&after), 1).await?.pop() {
+            let Some((end, _)) = keys::parse_lease(digest, &key) else {
+                return Err(Error::internal(format!("record {key} is no lease")));
+            };
+            let key = keys::lease(digest, end, repository);
+            if let Some(entry) = self.kv.get(&key).await.map_err(super::failed)? {
+                found.push(Belonging {
+                    key,
+                    entry,
+                    until: Some(end),
+                });
+            }
+            after = keys::leases_ending(digest, end);
+        }
+        Ok(found)
+    }
+
+    /// When the current bucket ends, and when a lease taken in it does.
+    fn bucket(&self, now: Timestamp) -> (Timestamp, Timestamp) {
+        let length = (self.lifetimes.bucket.as_millis() as u64).max(1);
+        let end = Timestamp((now.0 / length + 1) * length);
+        (end, end + self.lifetimes.grace)
+    }
+
+    /// Adds a lease in the current bucket, and its entry in the collector's queue, asserting at commit that the
+    /// bucket is still the current one: so the lease lasts at least the grace from the moment it exists.
+    pub(super) fn add_lease(&self, txn: Txn, repository: &str, digest: &Digest, now: Timestamp) -> Txn {
+        let (bucket_end, lease_end) = self.bucket(now);
+        txn.before(bucket_end)
+            .put(keys::lease(digest, lease_end, repository), MARK)
+            .put(keys::pending(lease_end, digest), MARK)
+    }
+
+    /// Whether the repository holds a lease that was taken in the current bucket.
+    async fn has_current_lease(&self, repository: &str, digest: &Digest, now: Timestamp) -> Result<bool> {
+        let key = keys::lease(digest, self.bucket(now).1, repository);
+        Ok(self.kv.get(&key).await.map_err(super::failed)?.is_some())
+    }
+
+    /// Asserts that the blob is as it was read, and live; a condemned one is revived by the same transaction.
+    pub(super) fn assert_live(&self, txn: Txn, digest: &Digest, blob: &values::Blob, entry: &Entry) -> Txn {
+        let key = keys::blob(digest);
+        let txn = txn.at(&key, entry.stamp);
+        match blob.state {
+            BlobState::Live => txn,
+            BlobState::Condemned { .. } => txn.put(
+                key,
+                encode(&values::Blob {
+                    state: BlobState::Live,
+                    ..blob.clone()
+                }),
+            ),
+        }
+    }
+
+    pub(super) async fn readable_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<BlobRecord> {
+        let repository = self.known(name).await?;
+        let found = self.find_blob(digest).await?.filter(|(blob, _)| !blob.suspect);
+        let Some((blob, entry)) = found else {
+            return Err(error::blob_unknown(digest));
+        };
+        let now = self.clock().await?;
+        if self.belonging(&repository.id, digest, now).await?.is_none() {
+            return Err(error::blob_unknown(digest));
+        }
+        Ok(blob.record(digest, &entry))
+    }
+
+    /// `lease`: a pusher is told that the blob exists.
+    pub(super) async fn try_lease(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Attempt<BlobRecord>> {
+        let repository = self.known(name).await?;
+        let found = self.find_blob(digest).await?.filter(|(blob, _)| !blob.suspect);
+        let Some((blob, entry)) = found else {
+            return Err(error::blob_unknown(digest));
+        };
+        let now = self.clock().await?;
+        let Some(belonging) = self.belonging(&repository.id, digest, now).await? else {
+            return Err(error::blob_unknown(digest));
+        };
+        let held = belonging.until.is_none() || self.has_current_lease(&repository.id, digest, now).await?;
+        if held && blob.state == BlobState::Live {
+            return Ok(Attempt::Done(blob.record(digest, &entry)));
+        }
+        let txn = self.assert_name(Txn::new(), name, &repository, now);
+        let txn = belonging.assert(self.assert_live(txn, digest, &blob, &entry));
+        self.commit_lease(txn, &repository, digest, now, blob, &entry)
+            .await
+    }
+
+    async fn commit_lease(
+        &self,
+        txn: Txn,
+        repository: &Repository,
+        digest: &Digest,
+        now: Timestamp,
+        blob: values::Blob,
+        entry: &Entry,
+    ) -> Result<Attempt<BlobRecord>> {
+        let txn = self.add_lease(txn, &repository.id, digest, now);
+        Ok(match self.commit(txn).await? {
+            Attempt::Again => Attempt::Again,
+            Attempt::Done(stamp) => {
+                let mut record = blob.record(digest, entry);
+                if record.state != BlobState::Live {
+                    (record.state, record.stamp) = (BlobState::Live, stamp);
+                }
+                Attempt::Done(record)
+            }
+        })
+    }
+
+    /// `lease`, by mounting.
+    pub(super) async fn try_mount(
+        &self,
+        ctx: &Context,
+        name: &RepositoryName,
+        digest: &Digest,
+        from: &MountFrom,
+    ) -> Result<Attempt<Option<BlobRecord>>> {
+        let now = self.clock().await?;
+        let found = self.find_blob(digest).await?.filter(|(blob, _)| !blob.suspect);
+        let Some((blob, entry)) = found else {
+            return Ok(Attempt::Done(None));
+        };
+        let source = match from {
+            MountFrom::Repository(source) => match self.lookup(source).await? {
+                Some(source) => self.belonging(&source.id, digest, now).await?,
+                None => None,
+            },
+            MountFrom::Anywhere => self.visible_source(ctx, digest, now).await?,
+        };
+        let Some(source) = source else {
+            return Ok(Attempt::Done(None));
+        };
+        let repository = self.known_or_new(name).await?;
+        let txn = self.assert_name(Txn::new(), name, &repository, now);
+        let txn = source.assert(self.assert_live(txn, digest, &blob, &entry));
+        Ok(
+            match self
+                .commit_lease(txn, &repository, digest, now, blob, &entry)
+                .await?
+            {
+                Attempt::Again => Attempt::Again,
+                Attempt::Done(record) => Attempt::Done(Some(record)),
+            },
+        )
+    }
+
+    /// A repository that the caller may see and to which the blob belongs: by an edge, else by a lease.
+    async fn visible_source(
+        &self,
+        ctx: &Context,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> Result<Option<Belonging>> {
+        let mut candidates = MOUNT_CANDIDATES;
+        for (table, mut after) in [
+            (keys::edges(digest), None),
+            (keys::leases(digest), Some(keys::leases_ending(digest, now))),
+        ] {
+            while let Some((key, entry)) = self.scan(&table, after.as_deref(), 1).await?.pop() {
+                if candidates == 0 {
+                    return Ok(None);
+                }
+                candidates -= 1;
+                let lease = keys::parse_lease(digest, &key);
+                let id = match lease {
+                    Some((_, id)) => id,
+                    None => key[table.len()..].split('/').next().unwrap_or_default(),
+                };
+                if self.is_visible(ctx, id).await? {
+                    return Ok(Some(Belonging {
+                        until: lease.map(|(end, _)| end),
+                        key,
+                        entry,
+                    }));
+                }
+                // On to the next repository's edges, or to the next lease.
+                after = Some(if lease.is_some() {
+                    key.clone()
+                } else {
+                    format!("{table}{id}/~")
+                });
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the caller may see the repository that has this id; one that was deleted has no name to be seen by.
+    async fn is_visible(&self, ctx: &Context, id: &str) -> Result<bool> {
+        let named = self.get::<values::Named>(&keys::named(id)).await?;
+        Ok(named.is_some_and(|(named, _)| ctx.visible.contains(&named.name)))
+    }
+
+    pub(super) async fn try_delete_blob(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Attempt<()>> {
+        let repository = self.known(name).await?;
+        let now = self.clock().await?;
+        let edges = keys::edges_of(digest, &repository.id);
+        let holders = self.scan(&edges, None, 10).await?;
+        if !holders.is_empty() {
+            let manifests: Vec<Digest> = holders
+                .iter()
+                .map(|(key, entry)| Ok(decode::<values::Edge>(key, entry)?.manifest))
+                .collect::<Result<_>>()?;
+            return Err(Error::new(
+                ErrorKind::InUse,
+                format!(
+                    "blob {digest} is needed by manifest {}; delete that first",
+                    manifests[0]
+                ),
+            )
+            .with_detail(serde_json::json!({ "digest": digest, "manifests": manifests })));
+        }
+        let leases = self.unexpired_leases(&repository.id, digest, now).await?;
+        if leases.is_empty() || self.find_blob(digest).await?.is_none() {
+            return Err(error::blob_unknown(digest));
+        }
+        let mut txn = self
+            .assert_name(Txn::new(), name, &repository, now)
+            .nothing_under(edges);
+        if !self.has_current_lease(&repository.id, digest, now).await? {
+            txn = txn.absent(keys::lease(digest, self.bucket(now).1, &repository.id));
+        }
+        for lease in &leases {
+            txn = txn.at(&lease.key, lease.entry.stamp).delete(&lease.key);
+        }
+        Ok(match self.commit(txn).await? {
+            Attempt::Done(_) => Attempt::Done(()),
+            Attempt::Again => Attempt::Again,
+        })
+    }
+
+    /// `mark_suspect`. If the record has changed meanwhile, what was found is not about it, and nothing is said.
+    pub(super) async fn do_mark_suspect(&self, record: &BlobRecord) -> Result<()> {
+        let key = keys::blob(&record.info.digest);
+        let value = values::Blob {
+            v: V1,
+            size: record.info.size,
+            location: record.location.clone(),
+            state: record.state,
+            suspect: true,
+        };
+        self.commit(Txn::new().at(&key, record.stamp).put(key, encode(&value)))
+            .await?;
+        Ok(())
+    }
+
+    /// `publish`: consumes a claim and makes its bytes a blob of the claim's repository. Whichever location the
+    /// record does not name afterwards is doomed: the claim's, or the one that the record named before.
+    pub(super) async fn try_publish(
+        &self,
+        claim: &UploadClaim,
+        info: &BlobInfo,
+        content: &Content,
+    ) -> Result<Attempt<BlobRecord>> {
+        let digest = &info.digest;
+        let (repository, upload) = self.claimed(claim).await?;
+        let now = self.clock().await?;
+        let key = keys::blob(digest);
+        let found = self.find_blob(digest).await?;
+
+        let mut txn = self.assert_name(Txn::new(), &claim.repository, &repository, now);
+        txn = self
+            .consume(txn, claim, &upload)
+            .unchanged(&key, found.as_ref().map(|(_, entry)| entry));
+        let blob = match &found {
+            // Keep or revive: the bytes that are there win.
+            Some((blob, _)) if !blob.suspect => values::Blob {
+                state: BlobState::Live,
+                ..blob.clone()
+            },
+            // Fresh, or swap: the new bytes win.
+            _ => {
+                if let Some((lost, _)) = &found {
+                    txn = self.doom(txn, &lost.location, now, self.lifetimes.longest_read);
+                    txn = txn.delete(keys::inline(digest));
+                }
+                let location = match content {
+                    Content::Uploaded => claim.location.clone(),
+                    Content::Inline(bytes) => {
+                        txn = txn.put(keys::inline(digest), bytes.clone());
+                        Location::Inline
+                    }
+                };
+                values::Blob {
+                    v: V1,
+                    size: info.size,
+                    location,
+                    state: BlobState::Live,
+                    suspect: false,
+                }
+            }
+        };
+        if blob.location != claim.location {
+            txn = self.doom(txn, &claim.location, now, self.lifetimes.longest_write);
+        }
+        let kept = found.filter(|(before, _)| !before.suspect && before.state == BlobState::Live);
+        if kept.is_none() {
+            txn = txn.put(&key, encode(&blob));
+        }
+        let txn = self.add_lease(txn, &repository.id, digest, now);
+        Ok(match self.commit(txn).await? {
+            Attempt::Done(stamp) => {
+                let entry = kept.map_or(
+                    Entry {
+                        value: Bytes::new(),
+                        stamp,
+                    },
+                    |(_, entry)| entry,
+                );
+                Attempt::Done(blob.record(digest, &entry))
+            }
+            Attempt::Again => Attempt::Again,
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! The layout of the records: which table holds what, under which key.
+//!
+//! Keys are readable, ordered, and at most 302 bytes long: names of repositories (at most 255 bytes) and everything
+//! below a repository (its 32-digit id) stay well under the limit that every engine takes. Times are 16 digits of
+//! milliseconds, so that they sort.
+//!
+//! | table | key | holds |
+//! |---|---|---|
+//! | `repository` | name | id |
+//! | `named` | repository id | name |
+//! | `dropped` | repository id | name it had; still to be cleaned up |
+//! | `blob` | digest | size, location, state |
+//! | `inline` | digest | bytes of a small blob |
+//! | `edge` | digest, repository id, put id | which manifest there names the blob |
+//! | `deferred` | digest, repository id, put id | the same, for a blob that was not there when the manifest was put |
+//! | `lease` | digest, end, repository id | nothing more |
+//! | `pending` | due, digest | nothing more: the collector's queue |
+//! | `upload` | upload id | claim |
+//! | `expiry` | when, upload id | nothing more: claims in the order in which they expire |
+//! | `doomed` | location | from when on it may be unlinked |
+//! | `manifest` | repository id, digest | media type, size, put id, subject |
+//! | `content` | repository id, digest | the manifest's bytes |
+//! | `children` | repository id, digest | what the manifest's put named |
+//! | `parent` | repository id, child digest, put id | which index lists the child |
+//! | `tag` | repository id, tag | digest |
+//! | `tagged` | repository id, digest, tag | nothing more |
+//! | `referrer` | repository id, subject, digest | descriptor |
+//! | `counter` | name, shard | amount |
+//! | `event` | position | what happened |
+
+use registry_core::store::Location;
+use registry_core::{Digest, Tag, Timestamp, UploadId};
+
+pub(super) const REPOSITORY: &str = "repository/";
+pub(super) const DROPPED: &str = "dropped/";
+pub(super) const PENDING: &str = "pending/";
+pub(super) const EXPIRY: &str = "expiry/";
+pub(super) const DOOMED: &str = "doomed/";
+pub(super) const EVENT: &str = "event/";
+
+pub(super) fn time(time: Timestamp) -> String {
+    format!("{:016}", time.0)
+}
+
+pub(super) fn repository(name: &str) -> String {
+    format!("{REPOSITORY}{name}")
+}
+
+pub(super) fn named(id: &str) -> String {
+    format!("named/{id}")
+}
+
+pub(super) fn dropped(id: &str) -> String {
+    format!("{DROPPED}{id}")
+}
+
+pub(super) fn blob(digest: &Digest) -> String {
+    format!("blob/{digest}")
+}
+
+pub(super) fn inline(digest: &Digest) -> String {
+    format!("inline/{digest}")
+}
+
+/// Every edge to a blob.
+pub(super) fn edges(digest: &Digest) -> String {
+    format!("edge/{digest}/")
+}
+
+/// The edges of one repository to a blob.
+pub(super) fn edges_of(digest: &Digest, repository: &str) -> String {
+    format!("edge/{digest}/{repository}/")
+}
+
+pub(super) fn edge(digest: &Digest, repository: &str, put: &str) -> String {
+    format!("edge/{digest}/{repository}/{put}")
+}
+
+/// Every deferred edge to a blob.
+pub(super) fn deferrals(digest: &Digest) -> String {
+    format!("deferred/{digest}/")
+}
+
+pub(super) fn deferred(digest: &Digest, repository: &str, put: &str) -> String {
+    format!("deferred/{digest}/{repository}/{put}")
+}
+
+/// Every lease on a blob.
+pub(super) fn leases(digest: &Digest) -> String {
+    format!("lease/{digest}/")
+}
+
+/// A key before every lease that ends after `end`, and not before any other.
+pub(super) fn leases_ending(digest: &Digest, end: Timestamp) -> String {
+    // '~' sorts after every digit and letter of a repository id.
+    format!("lease/{digest}/{}/~", time(end))
+}
+
+pub(super) fn lease(digest: &Digest, end: Timestamp, repository: &str) -> String {
+    format!("lease/{digest}/{}/{repository}", time(end))
+}
+
+/// The end and the repository of a lease, from its key.
+pub(super) fn parse_lease<'k>(digest: &Digest, key: &'k str) -> Option<(Timestamp, &'k str)> {
+    let (end, repository) = key.strip_prefix(&leases(digest))?.split_once('/')?;
+    Some((Timestamp(end.parse().ok()?), repository))
+}
+
+pub(super) fn pending(due: Timestamp, digest: &Digest) -> String {
+    format!("{PENDING}{}/{digest}", time(due))
+}
+
+/// The time and the rest of a key of `pending` or `expiry`.
+pub(super) fn parse_timed<'k>(table: &str, key: &'k str) -> Option<(Timestamp, &'k str)> {
+    let (due, rest) = key.strip_prefix(table)?.split_once('/')?;
+    Some((Timestamp(due.parse().ok()?), rest))
+}
+
+pub(super) fn upload(id: &UploadId) -> String {
+    format!("upload/{id}")
+}
+
+pub(super) fn expiry(expires: Timestamp, id: &UploadId) -> String {
+    format!("{EXPIRY}{}/{id}", time(expires))
+}
+
+pub(super) fn doomed(location: &Location) -> String {
+    format!("{DOOMED}{location}")
+}
+
+/// Every manifest of a repository.
+pub(super) fn manifests(repository: &str) -> String {
+    format!("manifest/{repository}/")
+}
+
+pub(super) fn manifest(repository: &str, digest: &Digest) -> String {
+    format!("manifest/{repository}/{digest}")
+}
+
+pub(super) fn content(repository: &str, digest: &Digest) -> String {
+    format!("content/{repository}/{digest}")
+}
+
+pub(super) fn children(repository: &str, digest: &Digest) -> String {
+    format!("children/{repository}/{digest}")
+}
+
+/// Every index that lists a child.
+pub(super) fn parents(repository: &str, child: &Digest) -> String {
+    format!("parent/{repository}/{child}/")
+}
+
+pub(super) fn parent(repository: &str, child: &Digest, put: &str) -> String {
+    format!("parent/{repository}/{child}/{put}")
+}
+
+/// Every tag of a repository.
+pub(super) fn tags(repository: &str) -> String {
+    format!("tag/{repository}/")
+}
+
+pub(super) fn tag(repository: &str, tag: &Tag) -> String {
+    format!("tag/{repository}/{tag}")
+}
+
+/// Every tag that points at a manifest.
+pub(super) fn tags_at(repository: &str, digest: &Digest) -> String {
+    format!("tagged/{repository}/{digest}/")
+}
+
+pub(super) fn tagged(repository: &str, digest: &Digest, tag: &Tag) -> String {
+    format!("tagged/{repository}/{digest}/{tag}")
+}
+
+/// Every referrer of a subject.
+pub(super) fn referrers(repository: &str, subject: &Digest) -> String {
+    format!("referrer/{repository}/{subject}/")
+}
+
+pub(super) fn referrer(repository: &str, subject: &Digest, digest: &Digest) -> String {
+    format!("referrer/{repository}/{subject}/{digest}")
+}
+
+/// Every shard of a counter.
+pub(super) fn shards(counter: &str) -> String {
+    format!("counter/{counter}/")
+}
+
+pub(super) fn shard(counter: &str, shard: u8) -> String {
+    format!("counter/{counter}/{shard:02}")
+}

@@ -1,0 +1,472 @@
+//! Manifests and tags: putting, reading, deleting.
+
+use registry_core::manifest::{Child, ChildKind};
+use registry_core::store::{Entry, EventKind, ManifestWrite, TagMove, Txn};
+use registry_core::{
+    Charge, Children, Context, Digest, Error, ErrorKind, Expect, Manifest, PutOutcome, Reference,
+    RepositoryName, Result, Tag, Timestamp, error,
+};
+
+use super::values::{MARK, V1, decode, encode};
+use super::{Attempt, Records, Repository, keys, values};
+
+/// Shards of a counter: so many writers can charge it at once without getting in each other's way.
+const SHARDS: u8 = 16;
+
+/// Parts of a transaction that is being put together: what it asserts and writes, and what it found missing.
+struct Edges {
+    txn: Txn,
+    missing: Vec<Digest>,
+    deferred: bool,
+}
+
+impl Records {
+    pub(super) async fn find_manifest(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<(Repository, Digest, values::Manifest, Entry)> {
+        let repository = self.known(name).await?;
+        let unknown = || error::manifest_unknown(reference);
+        let digest = match reference {
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(tag) => {
+                self.get::<values::Tag>(&keys::tag(&repository.id, tag))
+                    .await?
+                    .ok_or_else(unknown)?
+                    .0
+                    .digest
+            }
+        };
+        let found = self.get(&keys::manifest(&repository.id, &digest)).await?;
+        let (manifest, entry) = found.ok_or_else(unknown)?;
+        Ok((repository, digest, manifest, entry))
+    }
+
+    pub(super) async fn read_manifest(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Manifest> {
+        let (repository, digest, manifest, _) = self.find_manifest(name, reference).await?;
+        let content = self
+            .kv
+            .get(&keys::content(&repository.id, &digest))
+            .await
+            .map_err(super::failed)?;
+        // Deleted between the two reads.
+        let content = content.ok_or_else(|| error::manifest_unknown(reference))?;
+        Ok(Manifest {
+            info: manifest.info(&digest),
+            bytes: content.value,
+        })
+    }
+
+    /// `put_manifest`.
+    pub(super) async fn try_put_manifest(
+        &self,
+        ctx: &Context,
+        name: &RepositoryName,
+        write: &ManifestWrite,
+    ) -> Result<Attempt<PutOutcome>> {
+        let repository = self.known_or_new(name).await?;
+        let now = self.clock().await?;
+        let digest = &write.digest;
+        let id = repository.id.as_str();
+        let key = keys::manifest(id, digest);
+        let found = self.get::<values::Manifest>(&key).await?;
+
+        let mut txn = self.assert_name(Txn::new(), name, &repository, now);
+        txn = txn.unchanged(&key, found.as_ref().map(|(_, entry)| entry));
+        let manifest = match &found {
+            // There already, and whole: what it names is held by the edges of the put that made it.
+            Some((manifest, _)) if !manifest.deferred && manifest.media_type == write.parsed.media_type => {
+                manifest.clone()
+            }
+            replaced => {
+                let put = format!("{:032x}", self.runtime.random());
+                if let Some((old, _)) = replaced {
+                    txn = self.remove_edges(txn, id, digest, old, now, false).await?;
+                }
+                let edges = self.add_edges(txn, id, &put, write, now).await?;
+                if !edges.missing.is_empty() {
+                    return Err(missing(&edges.missing));
+                }
+                txn = edges.txn;
+                if let Some(subject) = &write.parsed.subject {
+                    let referrer = write.parsed.referrer(*digest, write.bytes.len() as u64);
+                    txn = txn.put(keys::referrer(id, subject, digest), encode(&referrer));
+                }
+                txn = txn.put(keys::content(id, digest), write.bytes.clone()).put(
+                    keys::children(id, digest),
+                    encode(&values::Children::of(&write.parsed.children)),
+                );
+                values::Manifest {
+                    v: V1,
+                    media_type: write.parsed.media_type.clone(),
+                    size: write.bytes.len() as u64,
+                    put,
+                    subject: write.parsed.subject,
+                    deferred: edges.deferred,
+                }
+            }
+        };
+        // Written even when nothing in it changed: a fresh stamp is what keeps a delete, which read the tags that
+        // pointed here, from missing the one that this transaction adds.
+        txn = txn.put(&key, encode(&manifest));
+        let (txn, moves) = self.move_tags(txn, id, write, now).await?;
+        let txn = self.charge(txn, &write.options.charge).await?;
+        let event = EventKind::ManifestPut {
+            digest: *digest,
+            media_type: manifest.media_type,
+            size: manifest.size,
+            tags: moves,
+        };
+        let txn = self.tell(txn, ctx, name, now, event);
+        Ok(match self.commit(txn).await? {
+            Attempt::Again => Attempt::Again,
+            Attempt::Done(_) => Attempt::Done(PutOutcome {
+                digest: *digest,
+                subject: write.parsed.subject,
+                tags: write.tags.clone(),
+            }),
+        })
+    }
+
+    /// Adds an edge for everything that the manifest names, asserting that it is live and belongs here.
+    async fn add_edges(
+        &self,
+        txn: Txn,
+        repository: &str,
+        put: &str,
+        write: &ManifestWrite,
+        now: Timestamp,
+    ) -> Result<Edges> {
+        let mut edges = Edges {
+            txn,
+            missing: Vec::new(),
+            deferred: false,
+        };
+        let may_defer = write.options.children == Children::Deferred;
+        for child in &write.parsed.children {
+            edges = match child.kind {
+                ChildKind::Blob => {
+                    self.add_blob_edge(edges, repository, put, &write.digest, child, may_defer, now)
+                        .await?
+                }
+                ChildKind::Manifest => {
+                    self.add_child_manifest(edges, repository, put, &write.digest, child, may_defer)
+                        .await?
+                }
+            };
+        }
+        Ok(edges)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one edge; a struct for them would be used once"
+    )]
+    async fn add_blob_edge(
+        &self,
+        mut edges: Edges,
+        repository: &str,
+        put: &str,
+        manifest: &Digest,
+        child: &Child,
+        may_defer: bool,
+        now: Timestamp,
+    ) -> Result<Edges> {
+        let digest = &child.digest;
+        let value = encode(&values::Edge {
+            v: V1,
+            manifest: *manifest,
+        });
+        let found = self.find_blob(digest).await?;
+        let here = match &found {
+            Some((blob, _)) if blob.suspect && !may_defer => None,
+            Some(_) => self.belonging(repository, digest, now).await?,
+            None => None,
+        };
+        match (found, here) {
+            (Some((blob, entry)), Some(belonging)) => {
+                if blob.size != child.size {
+                    return Err(Error::new(
+                        ErrorKind::SizeInvalid,
+                        format!(
+                            "the manifest says that blob {digest} has {} bytes; it has {}",
+                            child.size, blob.size
+                        ),
+                    )
+                    .with_detail(serde_json::json!({ "digest": digest, "size": blob.size })));
+                }
+                let txn = self.assert_live(edges.txn, digest, &blob, &entry);
+                edges.txn = belonging
+                    .assert(txn)
+                    .put(keys::edge(digest, repository, put), value);
+            }
+            (found, _) if may_defer => {
+                // Holds the blob, now or once it is there, but opens nothing: that takes bytes brought here.
+                edges.txn = match &found {
+                    Some((blob, entry)) => self.assert_live(edges.txn, digest, blob, entry),
+                    None => edges.txn.absent(keys::blob(digest)),
+                };
+                edges.txn = edges.txn.put(keys::deferred(digest, repository, put), value);
+                edges.deferred = true;
+            }
+            _ => edges.missing.push(*digest),
+        }
+        Ok(edges)
+    }
+
+    async fn add_child_manifest(
+        &self,
+        mut edges: Edges,
+        repository: &str,
+        put: &str,
+        manifest: &Digest,
+        child: &Child,
+        may_defer: bool,
+    ) -> Result<Edges> {
+        let key = keys::manifest(repository, &child.digest);
+        match self.get::<values::Manifest>(&key).await? {
+            Some((_, entry)) => edges.txn = edges.txn.at(key, entry.stamp),
+            None if may_defer => {
+                edges.txn = edges.txn.absent(key);
+                edges.deferred = true;
+            }
+            None => {
+                edges.missing.push(child.digest);
+                return Ok(edges);
+            }
+        }
+        let value = encode(&values::Edge {
+            v: V1,
+            manifest: *manifest,
+        });
+        edges.txn = edges.txn.put(keys::parent(repository, &child.digest, put), value);
+        Ok(edges)
+    }
+
+    /// Removes exactly the edges of the put that made `manifest`, and its place among its subject's referrers. With
+    /// `lease`, what it named keeps a lease: the grace of the dereferenced.
+    pub(super) async fn remove_edges(
+        &self,
+        mut txn: Txn,
+        repository: &str,
+        digest: &Digest,
+        manifest: &values::Manifest,
+        now: Timestamp,
+        lease: bool,
+    ) -> Result<Txn> {
+        let key = keys::children(repository, digest);
+        let Some((children, _)) = self.get::<values::Children>(&key).await? else {
+            return Err(Error::internal(format!("record {key} is missing")));
+        };
+        for blob in &children.blobs {
+            txn = txn
+                .delete(keys::edge(blob, repository, &manifest.put))
+                .delete(keys::deferred(blob, repository, &manifest.put));
+            if lease && let Some((_, entry)) = self.find_blob(blob).await? {
+                txn = self.add_lease(txn.at(keys::blob(blob), entry.stamp), repository, blob, now);
+            }
+        }
+        for child in &children.manifests {
+            txn = txn.delete(keys::parent(repository, child, &manifest.put));
+        }
+        if let Some(subject) = &manifest.subject {
+            txn = txn.delete(keys::referrer(repository, subject, digest));
+        }
+        Ok(txn.delete(key))
+    }
+
+    /// Points the tags at the manifest, each as it is expected to be.
+    async fn move_tags(
+        &self,
+        mut txn: Txn,
+        repository: &str,
+        write: &ManifestWrite,
+        now: Timestamp,
+    ) -> Result<(Txn, Vec<TagMove>)> {
+        let mut moves = Vec::new();
+        for tag in &write.tags {
+            let key = keys::tag(repository, tag);
+            let found = self.get::<values::Tag>(&key).await?;
+            let from = found.as_ref().map(|(tag, _)| tag.digest);
+            check_expected(tag, from, write.options.expect)?;
+            txn = txn.unchanged(&key, found.as_ref().map(|(_, entry)| entry));
+            if let Some(old) = from.filter(|old| *old != write.digest) {
+                txn = txn.delete(keys::tagged(repository, &old, tag));
+            }
+            txn = txn
+                .put(
+                    key,
+                    encode(&values::Tag {
+                        v: V1,
+                        digest: write.digest,
+                        at: now,
+                    }),
+                )
+                .put(keys::tagged(repository, &write.digest, tag), MARK);
+            moves.push(TagMove {
+                tag: tag.clone(),
+                from,
+                to: Some(write.digest),
+            });
+        }
+        Ok((txn, moves))
+    }
+
+    /// Adds charges to their counters. A counter with a limit is read and asserted whole, so the limit is never
+    /// passed; one without is only added to, in a shard that few others are writing.
+    async fn charge(&self, mut txn: Txn, charges: &[Charge]) -> Result<Txn> {
+        for charge in charges {
+            let shards = self.all_under(&keys::shards(&charge.counter)).await?;
+            let mut total = charge.amount;
+            for (key, entry) in &shards {
+                total = total.saturating_add(decode::<values::Counter>(key, entry)?.amount);
+            }
+            if let Some(limit) = charge
+                .limit
+                .filter(|limit| charge.amount > 0 && total > 0 && total as u64 > *limit)
+            {
+                let counter = &charge.counter;
+                return Err(Error::new(
+                    ErrorKind::QuotaExceeded,
+                    format!("this would bring {counter} to {total}, beyond its limit of {limit}"),
+                )
+                .with_detail(serde_json::json!({ "counter": counter, "limit": limit, "total": total })));
+            }
+            let own = keys::shard(
+                &charge.counter,
+                (self.runtime.random() % u128::from(SHARDS)) as u8,
+            );
+            for shard in 0..SHARDS {
+                let key = keys::shard(&charge.counter, shard);
+                if charge.limit.is_none() && key != own {
+                    continue;
+                }
+                let found = shards.iter().find(|(found, _)| *found == key);
+                txn = txn.unchanged(&key, found.map(|(_, entry)| entry));
+                if key == own {
+                    let before = match found {
+                        Some((key, entry)) => decode::<values::Counter>(key, entry)?.amount,
+                        None => 0,
+                    };
+                    let amount = before.saturating_add(charge.amount);
+                    txn = txn.put(key, encode(&values::Counter { v: V1, amount }));
+                }
+            }
+        }
+        Ok(txn)
+    }
+
+    /// `delete_manifest`.
+    pub(super) async fn try_delete_manifest(
+        &self,
+        ctx: &Context,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Attempt<()>> {
+        let (repository, digest, manifest, entry) =
+            self.find_manifest(name, &Reference::Digest(*digest)).await?;
+        let id = repository.id.as_str();
+        let now = self.clock().await?;
+        let parents = keys::parents(id, &digest);
+        if let Some((key, parent)) = self.scan(&parents, None, 1).await?.pop() {
+            let parent = decode::<values::Edge>(&key, &parent)?.manifest;
+            return Err(Error::new(
+                ErrorKind::InUse,
+                format!("manifest {digest} is listed by index {parent}; delete that first"),
+            )
+            .with_detail(serde_json::json!({ "digest": digest, "manifests": [parent] })));
+        }
+        let key = keys::manifest(id, &digest);
+        let mut txn = self
+            .assert_name(Txn::new(), name, &repository, now)
+            .at(&key, entry.stamp)
+            .nothing_under(parents)
+            .delete(key)
+            .delete(keys::content(id, &digest));
+        txn = self.remove_edges(txn, id, &digest, &manifest, now, true).await?;
+        let table = keys::tags_at(id, &digest);
+        let mut moves = Vec::new();
+        for (tagged, _) in self.all_under(&table).await? {
+            let tag: Tag = tagged[table.len()..].parse().map_err(Error::internal)?;
+            txn = txn.delete(keys::tag(id, &tag)).delete(tagged);
+            moves.push(TagMove {
+                tag,
+                from: Some(digest),
+                to: None,
+            });
+        }
+        let txn = self.tell(
+            txn,
+            ctx,
+            name,
+            now,
+            EventKind::ManifestDeleted { digest, tags: moves },
+        );
+        Ok(match self.commit(txn).await? {
+            Attempt::Done(_) => Attempt::Done(()),
+            Attempt::Again => Attempt::Again,
+        })
+    }
+
+    pub(super) async fn try_delete_tag(
+        &self,
+        ctx: &Context,
+        name: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Attempt<()>> {
+        let repository = self.known(name).await?;
+        let key = keys::tag(&repository.id, tag);
+        let Some((record, entry)) = self.get::<values::Tag>(&key).await? else {
+            return Err(error::manifest_unknown(&Reference::Tag(tag.clone())));
+        };
+        let now = self.clock().await?;
+        let txn = self
+            .assert_name(Txn::new(), name, &repository, now)
+            .at(&key, entry.stamp)
+            .delete(key)
+            .delete(keys::tagged(&repository.id, &record.digest, tag));
+        let moved = TagMove {
+            tag: tag.clone(),
+            from: Some(record.digest),
+            to: None,
+        };
+        let txn = self.tell(txn, ctx, name, now, EventKind::TagDeleted { tag: moved });
+        Ok(match self.commit(txn).await? {
+            Attempt::Done(_) => Attempt::Done(()),
+            Attempt::Again => Attempt::Again,
+        })
+    }
+}
+
+fn check_expected(tag: &Tag, found: Option<Digest>, expect: Expect) -> Result<()> {
+    let message = match (expect, found) {
+        (Expect::Any, _) | (Expect::Absent, None) => return Ok(()),
+        (Expect::At(expected), Some(found)) if expected == found => return Ok(()),
+        (Expect::Absent, Some(found)) => {
+            format!("tag {tag} exists already, at {found}, and may not be moved")
+        }
+        (Expect::At(expected), Some(found)) => {
+            format!("tag {tag} is at {found}, not at {expected} as expected")
+        }
+        (Expect::At(expected), None) => format!("tag {tag} does not exist, and was expected at {expected}"),
+    };
+    Err(Error::new(ErrorKind::PreconditionFailed, message)
+        .with_detail(serde_json::json!({ "tag": tag, "digest": found })))
+}
+
+fn missing(digests: &[Digest]) -> Error {
+    let count = digests.len();
+    let shown = digests[0];
+    let message = match count {
+        1 => format!("the manifest names {shown}, which this repository does not hold; push it first"),
+        _ => format!(
+            "the manifest names {count} things that this repository does not hold, {shown} among them; push them first"
+        ),
+    };
+    Error::new(ErrorKind::ManifestBlobUnknown, message).with_detail(serde_json::json!({ "missing": digests }))
+}

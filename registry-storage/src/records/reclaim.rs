@@ -1,0 +1,253 @@
+//! The collector's steps.
+
+use async_trait::async_trait;
+use registry_core::store::{BlobState, Collected, Doomed, Location, Pending, Reclaim, Txn};
+use registry_core::{Digest, Error, Result, Timestamp, UploadId};
+
+use super::values::{MARK, decode, encode};
+use super::{Attempt, Records, SLACK, keys, values};
+
+/// Most expired leases removed in one step.
+const LEASES: usize = 1000;
+
+impl Records {
+    async fn step(&self, txn: Txn, done: Collected) -> Result<Collected> {
+        Ok(match self.commit(txn).await? {
+            Attempt::Done(_) => done,
+            Attempt::Again => Collected::Conflict,
+        })
+    }
+
+    /// The transaction that takes this very entry out of the queue. Whoever queued the blob again since has written
+    /// a fresh stamp, and is not overheard.
+    fn take(&self, entry: &Pending) -> Txn {
+        let key = keys::pending(entry.due, &entry.digest);
+        Txn::new().at(&key, entry.stamp).delete(key)
+    }
+
+    async fn has_edges(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.any_under(&keys::edges(digest)).await? || self.any_under(&keys::deferrals(digest)).await?)
+    }
+
+    /// Removes a batch of leases that have expired. Whether any were found.
+    async fn remove_expired_leases(&self, digest: &Digest, now: Timestamp) -> Result<bool> {
+        let mut txn = Txn::new().not_before(now);
+        let found = self.scan(&keys::leases(digest), None, LEASES).await?;
+        let mut any = false;
+        for (key, entry) in found {
+            if keys::parse_lease(digest, &key).is_some_and(|(end, _)| end <= now) {
+                txn = txn.at(&key, entry.stamp).delete(key);
+                any = true;
+            }
+        }
+        if any {
+            self.commit(txn).await?;
+        }
+        Ok(any)
+    }
+
+    async fn do_collect(&self, entry: &Pending) -> Result<Collected> {
+        let digest = &entry.digest;
+        let now = self.clock().await?;
+        let Some((blob, read)) = self.find_blob(digest).await? else {
+            return self
+                .step(self.take(entry).absent(keys::blob(digest)), Collected::Dropped)
+                .await;
+        };
+        if self.has_edges(digest).await? {
+            return self.step(self.take(entry), Collected::Dropped).await;
+        }
+        let unexpired = self
+            .scan(&keys::leases(digest), Some(&keys::leases_ending(digest, now)), 1)
+            .await?
+            .pop();
+        if let Some((key, _)) = unexpired {
+            let (end, _) = keys::parse_lease(digest, &key)
+                .ok_or_else(|| Error::internal(format!("record {key} is no lease")))?;
+            return self
+                .step(
+                    self.take(entry).put(keys::pending(end, digest), MARK),
+                    Collected::Requeued,
+                )
+                .await;
+        }
+        // "No unexpired lease" is asserted as "no lease", so the expired ones go first.
+        while self.remove_expired_leases(digest, now).await? {}
+
+        let nothing_holds_it = self
+            .take(entry)
+            .at(keys::blob(digest), read.stamp)
+            .nothing_under(keys::edges(digest))
+            .nothing_under(keys::deferrals(digest))
+            .nothing_under(keys::leases(digest));
+        match blob.state {
+            // `condemn`
+            BlobState::Live => {
+                let base = now + SLACK;
+                let remove_after = base + self.lifetimes.second_delay;
+                let condemned = values::Blob {
+                    state: BlobState::Condemned { remove_after },
+                    ..blob
+                };
+                let txn = nothing_holds_it
+                    .before(base)
+                    .put(keys::blob(digest), encode(&condemned))
+                    .put(keys::pending(remove_after, digest), MARK);
+                self.step(txn, Collected::Condemned).await
+            }
+            // An older entry of the queue does not shorten the second delay.
+            BlobState::Condemned { remove_after } if now < remove_after => {
+                self.step(
+                    self.take(entry).put(keys::pending(remove_after, digest), MARK),
+                    Collected::Requeued,
+                )
+                .await
+            }
+            // `remove`
+            BlobState::Condemned { remove_after } => {
+                let txn = nothing_holds_it
+                    .not_before(remove_after)
+                    .delete(keys::blob(digest))
+                    .delete(keys::inline(digest));
+                // Whoever could still be reading began before the second delay did.
+                let txn = self.doom(txn, &blob.location, now, std::time::Duration::ZERO);
+                self.step(txn, Collected::Removed).await
+            }
+        }
+    }
+
+    /// Takes one piece out of what a deleted repository has left. Whether there was any.
+    async fn sweep_piece(&self, repository: &str, limit: usize) -> Result<bool> {
+        let now = self.clock().await?;
+        // Manifests first, one transaction each: what they name has to be queued for the collector as they go.
+        let manifests = keys::manifests(repository);
+        let found = self.scan(&manifests, None, limit).await?;
+        let any = !found.is_empty();
+        for (key, entry) in found {
+            let digest: Digest = key[manifests.len()..].parse().map_err(Error::internal)?;
+            let manifest: values::Manifest = decode(&key, &entry)?;
+            let txn = Txn::new()
+                .at(&key, entry.stamp)
+                .delete(key)
+                .delete(keys::content(repository, &digest));
+            let txn = self
+                .remove_edges(txn, repository, &digest, &manifest, now, true)
+                .await?;
+            self.commit(txn).await?;
+        }
+        if any {
+            return Ok(true);
+        }
+        for table in ["tag", "tagged", "parent", "referrer", "children", "content"] {
+            let found = self.scan(&format!("{table}/{repository}/"), None, limit).await?;
+            if !found.is_empty() {
+                let txn = found
+                    .into_iter()
+                    .fold(Txn::new(), |txn, (key, _)| txn.delete(key));
+                self.commit(txn).await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+#[async_trait]
+impl Reclaim for Records {
+    async fn due(&self, limit: usize) -> Result<Vec<Pending>> {
+        let now = self.clock().await?;
+        let mut due = Vec::new();
+        for (key, entry) in self.scan(keys::PENDING, None, limit).await? {
+            let (at, digest) = keys::parse_timed(keys::PENDING, &key)
+                .ok_or_else(|| Error::internal(format!("record {key} is no queue entry")))?;
+            if at > now {
+                break;
+            }
+            due.push(Pending {
+                due: at,
+                digest: digest.parse().map_err(Error::internal)?,
+                stamp: entry.stamp,
+            });
+        }
+        Ok(due)
+    }
+
+    async fn collect(&self, entry: &Pending) -> Result<Collected> {
+        self.do_collect(entry).await
+    }
+
+    async fn doomed(&self, after: Option<&Location>, limit: usize) -> Result<Vec<Doomed>> {
+        let now = self.clock().await?;
+        let mut after = after.map(keys::doomed);
+        let mut doomed = Vec::new();
+        while doomed.len() < limit {
+            let page = self.scan(keys::DOOMED, after.as_deref(), limit).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (key, entry) in &page {
+                let value: values::Doomed = decode(key, entry)?;
+                if value.not_before <= now {
+                    doomed.push(Doomed {
+                        location: value.location,
+                        not_before: value.not_before,
+                        stamp: entry.stamp,
+                    });
+                }
+            }
+        }
+        doomed.truncate(limit);
+        Ok(doomed)
+    }
+
+    /// Only this very entry is cleared; one that is gone already is fine.
+    async fn clear_doomed(&self, doomed: &Doomed) -> Result<()> {
+        let key = keys::doomed(&doomed.location);
+        self.commit(Txn::new().at(&key, doomed.stamp).delete(key)).await?;
+        Ok(())
+    }
+
+    async fn expired_uploads(&self, limit: usize) -> Result<Vec<UploadId>> {
+        let now = self.clock().await?;
+        let mut expired = Vec::new();
+        for (key, _) in self.scan(keys::EXPIRY, None, limit).await? {
+            let (at, id) = keys::parse_timed(keys::EXPIRY, &key)
+                .ok_or_else(|| Error::internal(format!("record {key} is no expiry")))?;
+            if at > now {
+                break;
+            }
+            expired.push(id.parse().map_err(Error::internal)?);
+        }
+        Ok(expired)
+    }
+
+    async fn abandon(&self, id: &UploadId) -> Result<bool> {
+        let key = keys::upload(id);
+        let Some((upload, entry)) = self.get::<values::Upload>(&key).await? else {
+            return Ok(false);
+        };
+        let now = self.clock().await?;
+        if now < upload.expires {
+            return Ok(false);
+        }
+        let txn = Txn::new()
+            .at(&key, entry.stamp)
+            .not_before(upload.expires)
+            .delete(key)
+            .delete(keys::expiry(upload.expires, id));
+        let txn = self.doom(txn, &upload.location, now, self.lifetimes.longest_write);
+        Ok(matches!(self.commit(txn).await?, Attempt::Done(_)))
+    }
+
+    async fn sweep_repositories(&self, limit: usize) -> Result<bool> {
+        let Some((key, entry)) = self.scan(keys::DROPPED, None, 1).await?.pop() else {
+            return Ok(false);
+        };
+        if !self
+            .sweep_piece(&key[keys::DROPPED.len()..], limit.max(1))
+            .await?
+        {
+            self.commit(Txn::new().at(&key, entry.stamp).delete(key)).await?;
+        }
+        self.any_under(keys::DROPPED).await
+    }
+}
