@@ -8,7 +8,6 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use http_body::Body as _;
 use serde_json::{Value, json};
 
 use super::body::Body;
@@ -124,9 +123,8 @@ pub(super) fn finish(head: &Parts, request_id: &str, response: Response<Body>) -
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
     );
     if !bodiless && !response.headers().contains_key(CONTENT_LENGTH) {
-        if let Some(length) = response.body().size_hint().exact() {
-            response.headers_mut().insert(CONTENT_LENGTH, length.into());
-        }
+        let length = response.body().left();
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
     if head.method == Method::HEAD {
         *response.body_mut() = Body::empty();

@@ -109,7 +109,8 @@ pub trait UploadStore: Send + Sync + 'static {
     ) -> Result<u64, StoreError>;
 
     /// Takes the upload over, checks that its bytes are those of `digest`, and makes them durable and complete at
-    /// their [`location`](UploadStore::location). Gives their length. Can be repeated, also after a restart.
+    /// their [`location`](UploadStore::location). Gives their length. From then on nothing is appended, by nobody and
+    /// not after a restart either; sealing can be repeated.
     ///
     /// # Errors
     /// [`StoreError::DigestMismatch`]; [`StoreError::Superseded`]; [`StoreError::Full`]; [`StoreError::Failed`].

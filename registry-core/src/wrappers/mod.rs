@@ -20,6 +20,7 @@ mod gate;
 mod prefix;
 mod read_only;
 mod select;
+mod shared;
 
 pub use authorized::Authorized;
 pub use gate::{Call, Gate, Gated};

@@ -1,8 +1,9 @@
 //! Where a file lies below the root, and the directories on the way.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -108,7 +109,12 @@ impl Tree {
 
     /// Opens a file that is there, for reading and writing.
     pub(super) fn open(&self, name: &FileName) -> io::Result<Option<File>> {
-        if_found(File::options().read(true).write(true).open(self.path(name)))
+        let path = self.path(name);
+        if_found(match File::options().read(true).write(true).open(&path) {
+            // A sealed file, which is only to be read again.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&path),
+            opened => opened,
+        })
     }
 
     /// Creates a file that is not there.
@@ -152,8 +158,10 @@ impl Tree {
 
     /// Empties a file if it is there.
     pub(super) fn truncate(&self, name: &FileName) -> io::Result<()> {
-        match self.open(name)? {
-            Some(file) => file.set_len(0),
+        let path = self.path(name);
+        // A sealed file lost to one that was there before.
+        match if_found(std::fs::set_permissions(&path, Permissions::from_mode(0o600)))? {
+            Some(()) => File::options().write(true).open(&path)?.set_len(0),
             None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 
 use registry_core::store::StoreError;
 use registry_core::{Algorithm, Digest, Hasher};
@@ -12,6 +12,11 @@ use super::store_error;
 
 /// How much is read at once to hash what is there already.
 const REREAD: usize = 256 << 10;
+
+/// Permissions of a sealed file: nobody writes it any more. This, rather than memory, is what tells a writer that comes
+/// late, having read the upload's claim before it was consumed, that the file is a blob by now; and it outlives
+/// the process.
+const SEALED: u32 = 0o444;
 
 /// What is known of one file. Its owner holds the lock around it for each call.
 pub(super) struct Session {
@@ -26,6 +31,8 @@ pub(super) struct Session {
     length: u64,
     /// Of the first `length` bytes; `None` if it would have to be made by reading them.
     hasher: Option<Hasher>,
+    /// The content is complete.
+    sealed: bool,
     /// Written since the last sync.
     dirty: bool,
     /// The directory's entry was synced.
@@ -45,6 +52,7 @@ impl Session {
             file: None,
             length: 0,
             hasher: None,
+            sealed: false,
             dirty: false,
             entry_durable: false,
             failed: None,
@@ -73,7 +81,9 @@ impl Session {
         }
         self.file = tree.open(&self.name).map_err(StoreError::Failed)?;
         if let Some(file) = &self.file {
-            self.length = file.metadata().map_err(StoreError::Failed)?.len();
+            let metadata = file.metadata().map_err(StoreError::Failed)?;
+            self.length = metadata.len();
+            self.sealed = metadata.permissions().mode() & 0o222 == 0;
             // An earlier process may have written this and not got to its sync.
             self.dirty = true;
         }
@@ -96,8 +106,10 @@ impl Session {
             return Ok(());
         };
         let synced = || {
-            if self.dirty {
-                file.sync_data()?;
+            match (self.dirty, self.sealed) {
+                (true, true) => file.sync_all()?, // The permissions too.
+                (true, false) => file.sync_data()?,
+                (false, _) => {}
             }
             if !self.entry_durable {
                 tree.sync_entry(&self.name)?;
@@ -134,6 +146,9 @@ impl Session {
     ) -> Result<u64, StoreError> {
         self.sound()?;
         self.open(tree)?;
+        if self.sealed {
+            return Err(StoreError::Superseded);
+        }
         if let Some(at) = at
             && at != self.length
         {
@@ -197,9 +212,13 @@ impl Session {
         if actual != *digest {
             return Err(StoreError::DigestMismatch { actual });
         }
-        if self.file.is_none() {
-            self.file = Some(tree.create(&self.name).map_err(store_error)?);
-        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(tree.create(&self.name).map_err(store_error)?),
+        };
+        file.set_permissions(std::fs::Permissions::from_mode(SEALED)).map_err(store_error)?;
+        self.sealed = true;
+        self.dirty = true;
         self.sync(tree)?;
         // Whoever comes again opens the file anew; nothing needs to be held for what is finished.
         self.end();

@@ -27,6 +27,8 @@ struct Object {
     hasher: Option<Hasher>,
     /// Counts the writers that there have been; only the last may write.
     epoch: u64,
+    /// The content is complete; nothing is added to it.
+    sealed: bool,
     /// Nothing more is written: the object has left the map.
     ended: bool,
 }
@@ -177,6 +179,9 @@ impl UploadStore for MemoryBytes {
         let object = self.find_or_create(id);
         let epoch = {
             let mut object = lock(&object);
+            if object.sealed {
+                return Err(StoreError::Superseded);
+            }
             if let Some(at) = at
                 && at != object.length
             {
@@ -207,7 +212,7 @@ impl UploadStore for MemoryBytes {
             return Err(StoreError::DigestMismatch { actual });
         }
         object.content();
-        object.exists = true;
+        (object.exists, object.sealed) = (true, true);
         Ok(object.length)
     }
 
