@@ -88,11 +88,10 @@ struct RawDescriptor {
 impl RawDescriptor {
     fn digest(&self, role: &str) -> Result<Digest> {
         self.digest.parse().map_err(|why| {
-            invalid(format!(
-                "the manifest's {role} has the digest {:?}: {why}",
-                self.digest
-            ))
-            .with_detail(serde_json::json!({ "digest": self.digest }))
+            // Never as long as a client likes: it is sent back and logged.
+            let digest: String = self.digest.chars().take(160).collect();
+            invalid(format!("the manifest's {role} has the digest {digest:?}: {why}"))
+                .with_detail(serde_json::json!({ "digest": digest }))
         })
     }
 

@@ -3,13 +3,15 @@
 use crate::registry::ByteRange;
 
 /// Reads a `Range` header. `None` for what RFC 9110 tells a server to ignore: another unit, several ranges, or no
-/// range at all; the whole is then sent. Numbers beyond 64 bits are beyond all content.
+/// range at all; the whole is then sent. Numbers beyond 64 bits are beyond all content. A range that ends before it
+/// begins is kept, as one that no content has: a client that asks for it is better told (416) than given everything.
 ///
 /// ```
 /// use registry_core::{ByteRange, http::parse_range};
 /// assert_eq!(parse_range("bytes=5-9"), Some(ByteRange::From(5, Some(9))));
 /// assert_eq!(parse_range("bytes=-9"), Some(ByteRange::Suffix(9)));
-/// assert_eq!(parse_range("bytes=9-5"), None);
+/// assert_eq!(parse_range("bytes=9-5"), Some(ByteRange::From(9, Some(5))));
+/// assert_eq!(parse_range("lines=5-9"), None);
 /// ```
 pub fn parse_range(header: &str) -> Option<ByteRange> {
     let (unit, set) = header.split_once('=')?;
@@ -21,10 +23,7 @@ pub fn parse_range(header: &str) -> Option<ByteRange> {
         (true, true) => None,
         (true, false) => Some(ByteRange::Suffix(number(last)?)),
         (false, true) => Some(ByteRange::From(number(first)?, None)),
-        (false, false) => {
-            let (first, last) = (number(first)?, number(last)?);
-            (first <= last).then_some(ByteRange::From(first, Some(last)))
-        }
+        (false, false) => Some(ByteRange::From(number(first)?, Some(number(last)?))),
     }
 }
 
@@ -64,7 +63,6 @@ mod tests {
             "bytes=-",
             "bytes=a-b",
             "bytes=1",
-            "bytes=2-1",
             "bytes=0-1,3-4",
             "items=0-1",
             "bytes=+1-2",
