@@ -3,5 +3,8 @@
 //! [`engines`] is the trial that chose the embedded record engine: what survives a power cut, how soon the
 //! first manifest is answered after a crash, and how many durable commits a second it makes. Its figures and
 //! their reading are in `ENGINES.md`; `cargo run --release -p benches --bin engines -- all` repeats them.
+//!
+//! [`server`] runs a `berth` process for the commands that measure it whole: `start` and `memory`.
 
 pub mod engines;
+pub mod server;

@@ -1,13 +1,18 @@
 //! Where a registry's bytes and records live.
 //!
-//! [`memory`] keeps everything in the process and is the reference for what the seams of
+//! [`open`] gives the default: records in an embedded engine ([`kv`]), bytes in files ([`fs`]), one directory for
+//! both. [`memory`] keeps everything in the process and is the reference for what the seams of
 //! [`registry_core::store`] promise. [`testkit`] holds those promises as test suites, one test for each clause,
 //! which any back end can be put through.
 
 pub mod clock;
+mod embedded;
 pub mod fs;
+pub mod kv;
 mod limits;
 pub mod memory;
 pub mod records;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+
+pub use embedded::{Embedded, open, open_with};

@@ -7,8 +7,8 @@ use registry_core::auth::Identity;
 use registry_core::runtime::Threads;
 use registry_core::store::{BlobStore, Collected, Lifetimes, ManifestStore, Reclaim};
 use registry_core::{
-    Blob, BlobInfo, BlobRead, Children, Context, Digest, ErrorKind, LocalRegistry, MountFrom, Options, PutManifest,
-    Registry, RepositoryName, Timestamp, once,
+    Blob, BlobInfo, BlobRead, Children, Context, Digest, ErrorKind, LocalRegistry, MountFrom, Options,
+    PutManifest, Registry, RepositoryName, Timestamp, once,
 };
 use registry_storage::clock::ManualClock;
 use registry_storage::memory::{MemoryBytes, MemoryKv};
@@ -37,7 +37,13 @@ fn house(inline_max: usize) -> House {
         Threads::shared(),
         Options { inline_max },
     );
-    House { registry, records, bytes, clock, ctx: Context::request(Identity::Anonymous, "test") }
+    House {
+        registry,
+        records,
+        bytes,
+        clock,
+        ctx: Context::request(Identity::Anonymous, "test"),
+    }
 }
 
 fn name(name: &str) -> RepositoryName {
@@ -61,8 +67,18 @@ impl House {
     }
 
     async fn read(&self, repository: &str, digest: &Digest) -> Result<Vec<u8>, ErrorKind> {
-        let blob = self.registry.read_blob(&self.ctx, &name(repository), digest, None).await.map_err(|e| e.kind())?;
-        let Blob { read: BlobRead::Bytes(bytes), .. } = blob else { panic!("memory reads are bytes") };
+        let blob = self
+            .registry
+            .read_blob(&self.ctx, &name(repository), digest, None)
+            .await
+            .map_err(|e| e.kind())?;
+        let Blob {
+            read: BlobRead::Bytes(bytes),
+            ..
+        } = blob
+        else {
+            panic!("memory reads are bytes")
+        };
         Ok(bytes.to_vec())
     }
 
@@ -106,7 +122,11 @@ fn a_blob_that_nothing_points_at_goes_and_one_in_a_manifest_stays() {
         let kept = house.push("a", b"kept").await;
         let lost = house.push("a", b"lost").await;
         let put = PutManifest::tagged("v1".parse().unwrap(), OCI, image(&kept.digest, 4));
-        house.registry.put_manifest(&house.ctx, &name("a"), put).await.unwrap();
+        house
+            .registry
+            .put_manifest(&house.ctx, &name("a"), put)
+            .await
+            .unwrap();
         house.collect_until(Collected::Removed).await;
         while house.step().await.is_some() {}
         assert_eq!(house.read("a", &kept.digest).await.unwrap(), b"kept");
@@ -128,7 +148,11 @@ fn a_re_push_succeeds_at_every_stage_of_collection() {
             house.push("b", b"again").await;
             assert_eq!(house.read("b", &blob.digest).await.unwrap(), b"again");
             let put = PutManifest::tagged("v1".parse().unwrap(), OCI, image(&blob.digest, 5));
-            house.registry.put_manifest(&house.ctx, &name("b"), put).await.unwrap();
+            house
+                .registry
+                .put_manifest(&house.ctx, &name("b"), put)
+                .await
+                .unwrap();
             while house.step().await.is_some() {}
             assert_eq!(house.read("b", &blob.digest).await.unwrap(), b"again");
         });
@@ -141,11 +165,18 @@ fn bytes_that_are_lost_are_replaced_by_the_next_push() {
         let house = house(0);
         let blob = house.push("a", b"precious").await;
         let put = PutManifest::tagged("v1".parse().unwrap(), OCI, image(&blob.digest, 8));
-        house.registry.put_manifest(&house.ctx, &name("a"), put).await.unwrap();
+        house
+            .registry
+            .put_manifest(&house.ctx, &name("a"), put)
+            .await
+            .unwrap();
         let record = house.records.blob_record(&blob.digest).await.unwrap().unwrap();
         house.bytes.unlink(&record.location).await.unwrap();
 
-        let stat = house.registry.stat_blob(&house.ctx, &name("a"), &blob.digest).await;
+        let stat = house
+            .registry
+            .stat_blob(&house.ctx, &name("a"), &blob.digest)
+            .await;
         assert_eq!(stat.unwrap_err().kind(), ErrorKind::BlobUnknown);
         assert_eq!(house.read("a", &blob.digest).await, Err(ErrorKind::BlobUnknown));
         house.push("a", b"precious").await;
@@ -175,16 +206,34 @@ fn a_deferred_child_holds_a_blob_but_opens_nothing() {
             put.options.children = children;
             put
         };
-        let required = house.registry.put_manifest(&house.ctx, &name("proxy"), put(Children::Required)).await;
+        let required = house
+            .registry
+            .put_manifest(&house.ctx, &name("proxy"), put(Children::Required))
+            .await;
         assert_eq!(required.unwrap_err().kind(), ErrorKind::ManifestBlobUnknown);
-        house.registry.put_manifest(&house.ctx, &name("proxy"), put(Children::Deferred)).await.unwrap();
-        assert_eq!(house.read("proxy", &blob.digest).await, Err(ErrorKind::BlobUnknown));
+        house
+            .registry
+            .put_manifest(&house.ctx, &name("proxy"), put(Children::Deferred))
+            .await
+            .unwrap();
+        assert_eq!(
+            house.read("proxy", &blob.digest).await,
+            Err(ErrorKind::BlobUnknown)
+        );
         // Long after the owner's lease has ended, the deferred edge still holds it.
         while house.step().await.is_some() {}
         house.push("proxy", b"secret").await;
         assert_eq!(house.read("proxy", &blob.digest).await.unwrap(), b"secret");
-        assert_eq!(house.doomed().await, 1, "what was pushed again lost to what was held");
-        house.registry.put_manifest(&house.ctx, &name("proxy"), put(Children::Required)).await.unwrap();
+        assert_eq!(
+            house.doomed().await,
+            1,
+            "what was pushed again lost to what was held"
+        );
+        house
+            .registry
+            .put_manifest(&house.ctx, &name("proxy"), put(Children::Required))
+            .await
+            .unwrap();
         while house.step().await.is_some() {}
         assert_eq!(house.read("proxy", &blob.digest).await.unwrap(), b"secret");
     });
@@ -195,17 +244,44 @@ fn a_repository_made_again_under_a_name_has_nothing_of_the_old() {
     at_both_sizes(async |house| {
         let blob = house.push("a", b"old").await;
         let put = PutManifest::tagged("v1".parse().unwrap(), OCI, image(&blob.digest, 3));
-        house.registry.put_manifest(&house.ctx, &name("a"), put.clone()).await.unwrap();
-        let upload = house.registry.begin_upload(&house.ctx, &name("a"), None).await.unwrap();
-        house.registry.delete_repository(&house.ctx, &name("a")).await.unwrap();
+        house
+            .registry
+            .put_manifest(&house.ctx, &name("a"), put.clone())
+            .await
+            .unwrap();
+        let upload = house
+            .registry
+            .begin_upload(&house.ctx, &name("a"), None)
+            .await
+            .unwrap();
+        house
+            .registry
+            .delete_repository(&house.ctx, &name("a"))
+            .await
+            .unwrap();
         house.push("a", b"new").await;
 
         assert_eq!(house.read("a", &blob.digest).await, Err(ErrorKind::BlobUnknown));
-        assert!(house.registry.list_tags(&house.ctx, &name("a"), None, 10).await.unwrap().items.is_empty());
-        let late = house.registry.upload_status(&house.ctx, &name("a"), &upload.id).await;
+        assert!(
+            house
+                .registry
+                .list_tags(&house.ctx, &name("a"), None, 10)
+                .await
+                .unwrap()
+                .items
+                .is_empty()
+        );
+        let late = house
+            .registry
+            .upload_status(&house.ctx, &name("a"), &upload.id)
+            .await;
         assert_eq!(late.unwrap_err().kind(), ErrorKind::UploadUnknown);
         assert_eq!(
-            house.registry.mount_blob(&house.ctx, &name("b"), &blob.digest, &MountFrom::Anywhere).await.unwrap(),
+            house
+                .registry
+                .mount_blob(&house.ctx, &name("b"), &blob.digest, &MountFrom::Anywhere)
+                .await
+                .unwrap(),
             None
         );
         while house.records.sweep_repositories(10).await.unwrap() {}

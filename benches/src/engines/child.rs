@@ -37,7 +37,11 @@ pub struct Store {
 
 impl Store {
     pub(super) fn new(engine: EngineKind, directory: &Path, cache_mib: usize) -> Self {
-        Store { engine, directory: directory.to_path_buf(), cache_mib }
+        Store {
+            engine,
+            directory: directory.to_path_buf(),
+            cache_mib,
+        }
     }
 
     fn open(&self) -> Result<Arc<dyn Engine>> {
@@ -46,6 +50,10 @@ impl Store {
 }
 
 /// What a child process does; the trial runs itself with one of these.
+#[allow(
+    missing_docs,
+    reason = "the arguments say what they are, and only the trial passes them"
+)]
 #[derive(Clone, Debug, Subcommand)]
 pub enum Role {
     /// Loads the corpus in durable commits of 1,000 keys.
@@ -160,6 +168,8 @@ pub(super) struct Verified {
     pub(super) seen_lost: u64,
     pub(super) torn: u64,
     pub(super) unacknowledged_kept: u64,
+    /// How many acknowledged transactions have higher numbers than the first lost one, and were kept.
+    pub(super) kept_after_loss: u64,
 }
 
 impl Role {
@@ -170,13 +180,29 @@ impl Role {
     pub fn run(self) -> Result<()> {
         match self {
             Role::Load { store, keys } => print(&load(&store, Corpus::new(keys))?),
-            Role::FirstGet { store, keys, manifest } => print(&first_get(&store, Corpus::new(keys), manifest)?),
-            Role::Write { store, first, writers } => write(&store, first, writers),
+            Role::FirstGet {
+                store,
+                keys,
+                manifest,
+            } => print(&first_get(&store, Corpus::new(keys), manifest)?),
+            Role::Write {
+                store,
+                first,
+                writers,
+            } => write(&store, first, writers),
             Role::Revisit { store, ledger } => revisit(&store, &ledger),
             Role::Verify { store, ledger } => print(&verify(&store, &ledger)?),
-            Role::Measure { store, keys, first, millis } => {
-                print(&measure(&store, Corpus::new(keys), first, Duration::from_millis(millis))?)
-            }
+            Role::Measure {
+                store,
+                keys,
+                first,
+                millis,
+            } => print(&measure(
+                &store,
+                Corpus::new(keys),
+                first,
+                Duration::from_millis(millis),
+            )?),
         }
     }
 }
@@ -184,12 +210,18 @@ impl Role {
 /// Starts this program again in the role that `arguments` name, with its standard output to read from.
 pub(super) fn spawn(store: &Store, role: &str, arguments: &[(&str, String)]) -> Result<(Child, ChildStdout)> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["child", role, "--engine", store.engine.name(), "--directory"]).arg(&store.directory);
+    command
+        .args(["child", role, "--engine", store.engine.name(), "--directory"])
+        .arg(&store.directory);
     command.args(["--cache-mib", &store.cache_mib.to_string()]);
     for (name, value) in arguments {
         command.args([&format!("--{name}"), value]);
     }
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
     let output = child.stdout.take().ok_or("no pipe from the child")?;
     Ok((child, output))
 }
@@ -229,7 +261,11 @@ fn load(store: &Store, corpus: Corpus) -> Result<Loaded> {
         }
     }
     let seconds = start.elapsed().as_secs_f64();
-    Ok(Loaded { seconds, peak_anon_mib: peak.mib(), disk_mib: disk_mib(&store.directory)? })
+    Ok(Loaded {
+        seconds,
+        peak_anon_mib: peak.mib(),
+        disk_mib: disk_mib(&store.directory)?,
+    })
 }
 
 fn first_get(store: &Store, corpus: Corpus, manifest: u64) -> Result<FirstGet> {
@@ -241,7 +277,11 @@ fn first_get(store: &Store, corpus: Corpus, manifest: u64) -> Result<FirstGet> {
         return Err("the manifest is not there".into());
     }
     let get_micros = start.elapsed().as_micros() as u64;
-    Ok(FirstGet { open_micros, get_micros, anon_mib: rss_anon_kib()? as f64 / 1024.0 })
+    Ok(FirstGet {
+        open_micros,
+        get_micros,
+        anon_mib: rss_anon_kib()? as f64 / 1024.0,
+    })
 }
 
 fn write(store: &Store, first: u64, writers: u64) -> Result<()> {
@@ -259,7 +299,11 @@ fn write(store: &Store, first: u64, writers: u64) -> Result<()> {
                     if let Ok(mut under_way) = under_way.lock() {
                         under_way.insert(n);
                     }
-                    if group.commit(transaction(n).to_vec()).and_then(|()| say('a', n)).is_err() {
+                    if group
+                        .commit(transaction(n).to_vec())
+                        .and_then(|()| say('a', n))
+                        .is_err()
+                    {
                         failed.store(true, Ordering::Relaxed);
                     }
                 }
@@ -267,10 +311,14 @@ fn write(store: &Store, first: u64, writers: u64) -> Result<()> {
         }
         // The reader that must never see what a power cut can take back.
         while !failed.load(Ordering::Relaxed) {
-            let watched: Vec<u64> =
-                under_way.lock().map(|under_way| under_way.iter().copied().collect()).unwrap_or_default();
+            let watched: Vec<u64> = under_way
+                .lock()
+                .map(|under_way| under_way.iter().copied().collect())
+                .unwrap_or_default();
             for n in watched {
-                let Ok(seen) = engine.get(&transaction(n)[0].key) else { return };
+                let Ok(seen) = engine.get(&transaction(n)[0].key) else {
+                    return;
+                };
                 if seen.is_none() {
                     continue;
                 }
@@ -309,7 +357,10 @@ fn verify(store: &Store, ledger: &Path) -> Result<Verified> {
     let ledger: Ledger = serde_json::from_slice(&fs::read(ledger)?)?;
     let start = Instant::now();
     let engine = store.open()?;
-    let mut found = Verified { open_millis: start.elapsed().as_secs_f64() * 1e3, ..Verified::default() };
+    let mut found = Verified {
+        open_millis: start.elapsed().as_secs_f64() * 1e3,
+        ..Verified::default()
+    };
     found.acknowledged = ledger.acknowledged.len() as u64;
     found.seen = ledger.seen.len() as u64;
     for n in ledger.issued() {
@@ -326,11 +377,15 @@ fn verify(store: &Store, ledger: &Path) -> Result<Verified> {
         let (whole, none) = (right == expected.len(), absent == expected.len());
         found.torn += u64::from(!whole && !none);
         found.lost += u64::from(ledger.acknowledged.contains(&n) && !whole);
+        found.kept_after_loss += u64::from(found.lost > 0 && ledger.acknowledged.contains(&n) && whole);
         found.seen_lost += u64::from(ledger.seen.contains(&n) && !whole);
         found.unacknowledged_kept += u64::from(whole && !ledger.acknowledged.contains(&n));
     }
     // A store that only reads is not recovered.
-    engine.commit(&[Record { key: b"verified".to_vec(), value: b"1".to_vec() }])?;
+    engine.commit(&[Record {
+        key: b"verified".to_vec(),
+        value: b"1".to_vec(),
+    }])?;
     Ok(found)
 }
 
@@ -346,14 +401,27 @@ fn measure(store: &Store, corpus: Corpus, first: u64, span: Duration) -> Result<
     };
     let page = |random: &mut Random| {
         let page = engine.scan(&corpus.random_tag_page(random), 100)?;
-        if page.is_empty() { Err("an empty page".into()) } else { Ok(()) }
+        if page.is_empty() {
+            Err("an empty page".into())
+        } else {
+            Ok(())
+        }
     };
     let (commits_1, commits_1_cpu) = rate(1, span, &commit)?;
     let (commits_32, commits_32_cpu) = rate(32, span, &commit)?;
     let (reads_2, reads_cpu) = rate(2, span, &read)?;
     let (pages_2, _) = rate(2, span, &page)?;
     let peak_anon_mib = peak.mib();
-    Ok(Rates { commits_1, commits_1_cpu, commits_32, commits_32_cpu, reads_2, reads_cpu, pages_2, peak_anon_mib })
+    Ok(Rates {
+        commits_1,
+        commits_1_cpu,
+        commits_32,
+        commits_32_cpu,
+        reads_2,
+        reads_cpu,
+        pages_2,
+        peak_anon_mib,
+    })
 }
 
 /// Repeats an operation on `threads` threads for `span`: operations per second, CPU microseconds for each.
@@ -377,8 +445,14 @@ fn rate(
                 })
             })
             .collect();
-        running.into_iter().map(|thread| thread.join().map_err(|_| "a thread panicked")?).collect()
+        running
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| "a thread panicked")?)
+            .collect()
     });
     let done = done?.iter().sum::<u64>() as f64;
-    Ok((done / start.elapsed().as_secs_f64(), (cpu_micros()? - cpu) as f64 / done))
+    Ok((
+        done / start.elapsed().as_secs_f64(),
+        (cpu_micros()? - cpu) as f64 / done,
+    ))
 }

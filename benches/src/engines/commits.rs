@@ -16,7 +16,7 @@ const SPAN_MILLIS: u64 = 1500;
 
 /// One engine's rounds.
 #[derive(Debug, Serialize)]
-pub struct CommitsRow {
+struct CommitsRow {
     engine: EngineKind,
     rounds: Vec<Rates>,
 }
@@ -31,8 +31,14 @@ pub struct CommitsReport {
 /// Runs the trial on stores of `options.keys` keys; each round measures every engine once, in turn.
 pub fn commits(options: &Options, directory: &Path) -> Result<CommitsReport> {
     let stores = prepare(options, directory)?;
-    let mut rows: Vec<CommitsRow> =
-        options.engines.iter().map(|&engine| CommitsRow { engine, rounds: Vec::new() }).collect();
+    let mut rows: Vec<CommitsRow> = options
+        .engines
+        .iter()
+        .map(|&engine| CommitsRow {
+            engine,
+            rounds: Vec::new(),
+        })
+        .collect();
     for round in 0..options.rounds as u64 {
         eprintln!("commits: round {} of {}", round + 1, options.rounds);
         let first = (options.seed << 16 | round << 1).wrapping_mul(Role::RUN);
@@ -45,7 +51,10 @@ pub fn commits(options: &Options, directory: &Path) -> Result<CommitsReport> {
             row.rounds.push(report(store, "measure", &arguments)?);
         }
     }
-    Ok(CommitsReport { keys: options.keys, rows })
+    Ok(CommitsReport {
+        keys: options.keys,
+        rows,
+    })
 }
 
 impl CommitsRow {
@@ -55,13 +64,22 @@ impl CommitsRow {
 
     /// The median over the rounds of this engine's rate over another's in the same round.
     fn ratio(&self, to: &CommitsRow, of: impl Fn(&Rates) -> f64) -> f64 {
-        median(&self.rounds.iter().zip(&to.rounds).map(|(a, b)| of(a) / of(b)).collect::<Vec<_>>())
+        median(
+            &self
+                .rounds
+                .iter()
+                .zip(&to.rounds)
+                .map(|(a, b)| of(a) / of(b))
+                .collect::<Vec<_>>(),
+        )
     }
 }
 
 impl fmt::Display for CommitsReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(base) = self.rows.first() else { return Ok(()) };
+        let Some(base) = self.rows.first() else {
+            return Ok(());
+        };
         writeln!(
             f,
             "Rates on {} keys, median of {} rounds, and in brackets the median of the ratios to {} round by round",
@@ -96,7 +114,12 @@ impl fmt::Display for CommitsReport {
                 with_ratio(|rates| rates.reads_2),
                 row.median(|rates| rates.reads_cpu),
                 with_ratio(|rates| rates.pages_2),
-                largest(&row.rounds.iter().map(|rates| rates.peak_anon_mib).collect::<Vec<_>>())
+                largest(
+                    &row.rounds
+                        .iter()
+                        .map(|rates| rates.peak_anon_mib)
+                        .collect::<Vec<_>>()
+                )
             )?;
         }
         Ok(())

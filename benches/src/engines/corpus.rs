@@ -61,14 +61,22 @@ impl Corpus {
             records.push(record(name_key(repository), format!("{repository:016x}")));
         }
         for tag in 0..TAGS_PER_MANIFEST {
-            records.push(record(tag_key(repository, manifest, tag), format!("{digest} 1 {manifest:020}")));
+            records.push(record(
+                tag_key(repository, manifest, tag),
+                format!("{digest} 1 {manifest:020}"),
+            ));
         }
-        let meta = format!("1 {:>12} application/vnd.oci.image.manifest.v1+json", MANIFEST_BYTES);
+        let meta = format!(
+            "1 {:>12} application/vnd.oci.image.manifest.v1+json",
+            MANIFEST_BYTES
+        );
         records.push(record(meta_key(repository, &digest), meta));
-        records.push(record(manifest_key(repository, &digest), manifest_bytes(manifest)));
+        records.push(record(
+            manifest_key(repository, &digest),
+            manifest_bytes(manifest),
+        ));
         for layer in 0..EDGES_PER_MANIFEST {
-            let blob = self::digest(1, manifest * EDGES_PER_MANIFEST + layer);
-            records.push(record(format!("edge/{blob}/{repository:08x}/{manifest:08x}"), "1".to_owned()));
+            records.push(record(edge_key(repository, manifest, layer), "1".to_owned()));
         }
         records
     }
@@ -80,9 +88,15 @@ impl Corpus {
         manifest: u64,
         get: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, E>,
     ) -> Result<bool, E> {
-        let Some(id) = get(name_key(manifest / MANIFESTS_PER_REPOSITORY).as_bytes())? else { return Ok(false) };
-        let Ok(repository) = u64::from_str_radix(&String::from_utf8_lossy(&id), 16) else { return Ok(false) };
-        let Some(tag) = get(tag_key(repository, manifest, 1).as_bytes())? else { return Ok(false) };
+        let Some(id) = get(name_key(manifest / MANIFESTS_PER_REPOSITORY).as_bytes())? else {
+            return Ok(false);
+        };
+        let Ok(repository) = u64::from_str_radix(&String::from_utf8_lossy(&id), 16) else {
+            return Ok(false);
+        };
+        let Some(tag) = get(tag_key(repository, manifest, 1).as_bytes())? else {
+            return Ok(false);
+        };
         let tag = String::from_utf8_lossy(&tag).into_owned();
         let digest = tag.split(' ').next().unwrap_or_default();
         if get(meta_key(repository, digest).as_bytes())?.is_none() {
@@ -94,9 +108,8 @@ impl Corpus {
 
     /// A key that exists, chosen at random among all kinds in their proportions.
     pub(super) fn random_key(self, random: &mut Random) -> Vec<u8> {
-        let mut records = self.keys_of(random.below(self.manifests()));
-        let index = random.below(records.len() as u64) as usize;
-        records.swap_remove(index).into_bytes()
+        let manifest = random.below(self.manifests());
+        self.key(manifest, random.below(KEYS_PER_MANIFEST)).into_bytes()
     }
 
     /// The start of a page of tags somewhere in the registry.
@@ -105,20 +118,15 @@ impl Corpus {
         tag_key(manifest / MANIFESTS_PER_REPOSITORY, manifest, 0).into_bytes()
     }
 
-    fn keys_of(self, manifest: u64) -> Vec<String> {
+    /// One of the keys that the push of `manifest` wrote.
+    fn key(self, manifest: u64, which: u64) -> String {
         let repository = manifest / MANIFESTS_PER_REPOSITORY;
-        let digest = digest(0, manifest);
-        let mut keys = vec![
-            tag_key(repository, manifest, 0),
-            tag_key(repository, manifest, 1),
-            meta_key(repository, &digest),
-            manifest_key(repository, &digest),
-        ];
-        keys.extend((0..EDGES_PER_MANIFEST).map(|layer| {
-            let blob = self::digest(1, manifest * EDGES_PER_MANIFEST + layer);
-            format!("edge/{blob}/{repository:08x}/{manifest:08x}")
-        }));
-        keys
+        match which {
+            0 | 1 => tag_key(repository, manifest, which),
+            2 => meta_key(repository, &digest(0, manifest)),
+            3 => manifest_key(repository, &digest(0, manifest)),
+            edge => edge_key(repository, manifest, edge - 4),
+        }
     }
 }
 
@@ -126,18 +134,30 @@ impl Corpus {
 pub(super) fn transaction(n: u64) -> [Record; 2] {
     let place = Random::new(n).next();
     [
-        Record { key: format!("commit/{place:016x}/{n:016x}").into_bytes(), value: filling(n, 1024) },
-        Record { key: format!("order/{n:016x}").into_bytes(), value: filling(!n, 40) },
+        Record {
+            key: format!("commit/{place:016x}/{n:016x}").into_bytes(),
+            value: filling(n, 1024),
+        },
+        Record {
+            key: format!("order/{n:016x}").into_bytes(),
+            value: filling(!n, 40),
+        },
     ]
 }
 
 fn filling(n: u64, bytes: usize) -> Vec<u8> {
     let mut random = Random::new(n);
-    std::iter::repeat_with(|| random.next().to_le_bytes()).flatten().take(bytes).collect()
+    std::iter::repeat_with(|| random.next().to_le_bytes())
+        .flatten()
+        .take(bytes)
+        .collect()
 }
 
 fn record(key: String, value: String) -> Record {
-    Record { key: key.into_bytes(), value: value.into_bytes() }
+    Record {
+        key: key.into_bytes(),
+        value: value.into_bytes(),
+    }
 }
 
 fn digest(kind: u64, n: u64) -> String {
@@ -155,7 +175,11 @@ fn name_key(repository: u64) -> String {
 }
 
 fn tag_key(repository: u64, manifest: u64, tag: u64) -> String {
-    format!("tag/{repository:016x}/v{}.{}.{manifest}-{tag}", manifest % 7, manifest % 61)
+    format!(
+        "tag/{repository:016x}/v{}.{}.{manifest}-{tag}",
+        manifest % 7,
+        manifest % 61
+    )
 }
 
 fn meta_key(repository: u64, digest: &str) -> String {
@@ -166,11 +190,22 @@ fn manifest_key(repository: u64, digest: &str) -> String {
     format!("manifest/{repository:08x}/{digest}")
 }
 
+fn edge_key(repository: u64, manifest: u64, layer: u64) -> String {
+    let blob = digest(1, manifest * EDGES_PER_MANIFEST + layer);
+    format!("edge/{blob}/{repository:08x}/{manifest:08x}")
+}
+
 fn manifest_bytes(manifest: u64) -> String {
-    let mut json = String::from(r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":["#);
+    let mut json = String::from(
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":["#,
+    );
     for layer in 0..EDGES_PER_MANIFEST {
         let blob = digest(1, manifest * EDGES_PER_MANIFEST + layer);
-        let _ = write!(json, r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"{blob}","size":{}}},"#, 1000 + layer);
+        let _ = write!(
+            json,
+            r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"{blob}","size":{}}},"#,
+            1000 + layer
+        );
     }
     json.pop();
     json.push(']');
@@ -196,21 +231,29 @@ mod tests {
             .collect();
         assert_eq!(records.len(), 10_001, "10,000 records and one repository name");
         for manifest in 0..corpus.manifests() {
-            assert!(corpus.keys_of(manifest).iter().all(|key| records.contains_key(key.as_bytes())));
+            let mut keys = (0..KEYS_PER_MANIFEST).map(|which| corpus.key(manifest, which));
+            assert!(keys.all(|key| records.contains_key(key.as_bytes())));
         }
     }
 
     #[test]
     fn a_get_by_tag_follows_the_records_and_notices_a_missing_one() {
         let corpus = Corpus::new(100);
-        let mut records: BTreeMap<_, _> =
-            corpus.push(3).into_iter().map(|record| (record.key, record.value)).collect();
+        let mut records: BTreeMap<_, _> = corpus
+            .push(3)
+            .into_iter()
+            .map(|record| (record.key, record.value))
+            .collect();
         records.insert(name_key(0).into_bytes(), format!("{:016x}", 0).into_bytes());
         let get = |records: &BTreeMap<Vec<u8>, Vec<u8>>| {
             corpus.get_by_tag(3, |key| Ok::<_, ()>(records.get(key).cloned()))
         };
         assert_eq!(get(&records), Ok(true));
-        let manifest = records.keys().find(|key| key.starts_with(b"manifest/")).cloned().unwrap();
+        let manifest = records
+            .keys()
+            .find(|key| key.starts_with(b"manifest/"))
+            .cloned()
+            .unwrap();
         records.remove(&manifest);
         assert_eq!(get(&records), Ok(false));
     }

@@ -1,9 +1,17 @@
 //! LMDB through heed.
-#![allow(unsafe_code, reason = "opening a memory map asks for a promise that only the caller can make; see `open`")]
+#![allow(
+    unsafe_code,
+    reason = "opening a memory map asks for a promise that only the caller can make; see `open`"
+)]
 
-use std::{ops::Bound, path::Path};
+use std::{
+    ops::{Bound, Deref},
+    path::Path,
+};
 
-use ::heed::{Database, Env, EnvOpenOptions, TlsUsage, WithTls, WithoutTls, types::Bytes};
+use ::heed::{
+    AnyTls, Database, Env, EnvFlags, EnvOpenOptions, RoTxn, TlsUsage, WithTls, WithoutTls, types::Bytes,
+};
 
 use super::{Engine, Record, Result};
 
@@ -34,6 +42,9 @@ impl Heed<WithoutTls> {
 impl<T: TlsUsage> Heed<T> {
     fn open(mut options: EnvOpenOptions<T>, directory: &Path) -> Result<Self> {
         options.map_size(MAP_BYTES).max_readers(MAX_READERS);
+        // SAFETY: the flag changes only what the kernel reads in advance, not what LMDB promises. With
+        // read-ahead, each page of a cold store drags its neighbours in, which a point read never asks for.
+        unsafe { options.flags(EnvFlags::NO_READ_AHEAD) };
         // SAFETY: the map is sound while nobody but LMDB changes the file. The trial gives each store a
         // directory of its own, on a local file system, to one process at a time, and never writes into it
         // by other means while it is open.
@@ -52,6 +63,7 @@ impl<T: TlsUsage> Heed<T> {
 impl<T: TlsUsage> Engine for Heed<T>
 where
     Env<T>: Send + Sync,
+    for<'a> RoTxn<'a, T>: Deref<Target = RoTxn<'a, AnyTls>>,
 {
     fn commit(&self, records: &[Record]) -> Result<()> {
         let mut txn = self.env.write_txn()?;
@@ -69,11 +81,20 @@ where
 
     fn scan(&self, after: &[u8], limit: usize) -> Result<Vec<Record>> {
         let txn = self.env.read_txn()?;
-        let range = (Bound::Excluded(after), Bound::Unbounded);
+        // LMDB refuses an empty key, as a bound too.
+        let start = if after.is_empty() {
+            Bound::Unbounded
+        } else {
+            Bound::Excluded(after)
+        };
+        let range = (start, Bound::Unbounded);
         let mut page = Vec::with_capacity(limit);
         for entry in self.records.range(&txn, &range)?.take(limit) {
             let (key, value) = entry?;
-            page.push(Record { key: key.to_vec(), value: value.to_vec() });
+            page.push(Record {
+                key: key.to_vec(),
+                value: value.to_vec(),
+            });
         }
         Ok(page)
     }

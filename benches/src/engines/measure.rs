@@ -18,15 +18,22 @@ pub(super) fn cpu_micros() -> Result<u64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     // The command's name may hold spaces; the fields after it do not.
     let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    let ticks: u64 =
-        fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap_or(0)).sum();
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().unwrap_or(0))
+        .sum();
     Ok(ticks * 10_000)
 }
 
 /// Anonymous resident memory of this process in KiB.
 pub(super) fn rss_anon_kib() -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("no RssAnon")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .ok_or("no RssAnon")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
@@ -49,7 +56,11 @@ impl PeakMemory {
                 }
             }
         });
-        PeakMemory { stop, peak_kib, thread: Some(thread) }
+        PeakMemory {
+            stop,
+            peak_kib,
+            thread: Some(thread),
+        }
     }
 
     /// The peak so far, in MiB.
@@ -71,7 +82,10 @@ impl Drop for PeakMemory {
 pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
+    sorted
+        .get(sorted.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or(0.0)
 }
 
 /// The largest value; 0 when there is none.

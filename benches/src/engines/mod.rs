@@ -21,6 +21,7 @@ use std::{
     path::Path,
 };
 
+use ::fjall::PersistMode;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,8 @@ pub enum EngineKind {
     RedbFullRepair,
     /// fjall: a log-structured merge tree behind one journal.
     Fjall,
+    /// fjall that acknowledges without a sync: the control, which the power trial must catch.
+    FjallUnsynced,
 }
 
 impl EngineKind {
@@ -80,6 +83,7 @@ impl EngineKind {
             EngineKind::Redb => "redb",
             EngineKind::RedbFullRepair => "redb-full-repair",
             EngineKind::Fjall => "fjall",
+            EngineKind::FjallUnsynced => "fjall-unsynced",
         }
     }
 
@@ -95,7 +99,10 @@ impl EngineKind {
             EngineKind::HeedNotls => Box::new(heed::Heed::without_tls(directory)?),
             EngineKind::Redb => Box::new(redb::Redb::open(directory, cache_mib, true)?),
             EngineKind::RedbFullRepair => Box::new(redb::Redb::open(directory, cache_mib, false)?),
-            EngineKind::Fjall => Box::new(fjall::Fjall::open(directory, cache_mib)?),
+            EngineKind::Fjall => Box::new(fjall::Fjall::open(directory, cache_mib, PersistMode::SyncData)?),
+            EngineKind::FjallUnsynced => {
+                Box::new(fjall::Fjall::open(directory, cache_mib, PersistMode::Buffer)?)
+            }
         };
         File::open(directory)?.sync_all()?;
         if let Some(parent) = directory.parent() {
@@ -124,4 +131,56 @@ pub struct Options {
     pub rounds: usize,
     /// Seed of every random choice.
     pub seed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [EngineKind; 6] = [
+        EngineKind::Heed,
+        EngineKind::HeedNotls,
+        EngineKind::Redb,
+        EngineKind::RedbFullRepair,
+        EngineKind::Fjall,
+        EngineKind::FjallUnsynced,
+    ];
+
+    fn record(key: &str, value: &str) -> Record {
+        Record {
+            key: key.into(),
+            value: value.into(),
+        }
+    }
+
+    #[test]
+    fn every_engine_keeps_what_it_committed_and_lists_it_in_key_order() {
+        for kind in ALL {
+            let home = tempfile::tempdir().unwrap();
+            let directory = home.path().join("store");
+            {
+                let engine = kind.open(&directory, 1).unwrap();
+                engine.commit(&[record("b", "2"), record("a", "1")]).unwrap();
+                engine.commit(&[record("c", "3"), record("b", "4")]).unwrap();
+            }
+            let engine = kind.open(&directory, 1).unwrap();
+            assert_eq!(
+                engine.get(b"b").unwrap().as_deref(),
+                Some(b"4".as_slice()),
+                "{kind}"
+            );
+            assert_eq!(engine.get(b"d").unwrap(), None, "{kind}");
+            let keys = |after: &[u8], limit| -> Vec<Vec<u8>> {
+                engine
+                    .scan(after, limit)
+                    .unwrap()
+                    .into_iter()
+                    .map(|record| record.key)
+                    .collect()
+            };
+            assert_eq!(keys(b"", 2), [b"a", b"b"], "{kind}");
+            assert_eq!(keys(b"a", 9), [b"b", b"c"], "{kind}");
+            assert!(keys(b"c", 9).is_empty(), "{kind}");
+        }
+    }
 }

@@ -25,7 +25,7 @@ const WRITERS: u64 = 32;
 
 /// One engine's answers, in milliseconds from process start.
 #[derive(Debug, Serialize)]
-pub struct OpenRow {
+struct OpenRow {
     engine: EngineKind,
     load: Loaded,
     clean_ms: Vec<f64>,
@@ -95,14 +95,24 @@ pub fn open(options: &Options, directory: &Path) -> Result<OpenReport> {
             row.clean_ms.push(clean);
 
             let first = (options.seed << 16 | round << 1 | 1).wrapping_mul(Role::RUN);
-            killed_while_writing(store, first, ledger, Duration::from_millis(400 + manifest() % 600))?;
+            killed_while_writing(
+                store,
+                first,
+                ledger,
+                Duration::from_millis(400 + manifest() % 600),
+            )?;
             // Every other kill is followed by an open that finds nothing in the page cache.
             let cold = round % 2 == 1;
             if cold {
                 drop_from_page_cache(&home)?;
             }
             let (wall, inside) = first_get(store, options.keys, manifest())?;
-            if cold { &mut row.killed_cold_ms } else { &mut row.killed_ms }.push(wall);
+            if cold {
+                &mut row.killed_cold_ms
+            } else {
+                &mut row.killed_ms
+            }
+            .push(wall);
             if !cold {
                 row.killed_open_ms.push(inside.open_micros as f64 / 1e3);
             }
@@ -114,14 +124,20 @@ pub fn open(options: &Options, directory: &Path) -> Result<OpenReport> {
             row.torn += found.torn;
         }
     }
-    Ok(OpenReport { keys: options.keys, rows })
+    Ok(OpenReport {
+        keys: options.keys,
+        rows,
+    })
 }
 
 /// Milliseconds from just before the process is started to its answer.
 fn first_get(store: &Store, keys: u64, manifest: u64) -> Result<(f64, FirstGet)> {
     let start = Instant::now();
-    let (mut child, output) =
-        spawn(store, "first-get", &[("keys", keys.to_string()), ("manifest", manifest.to_string())])?;
+    let (mut child, output) = spawn(
+        store,
+        "first-get",
+        &[("keys", keys.to_string()), ("manifest", manifest.to_string())],
+    )?;
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line)?;
     let wall = start.elapsed().as_secs_f64() * 1e3;
@@ -134,8 +150,11 @@ fn first_get(store: &Store, keys: u64, manifest: u64) -> Result<(f64, FirstGet)>
 
 /// Lets a writer run for `span` after its store is open, kills it, and notes what it acknowledged.
 fn killed_while_writing(store: &Store, first: u64, ledger: &mut Ledger, span: Duration) -> Result<()> {
-    let (mut child, output) =
-        spawn(store, "write", &[("first", first.to_string()), ("writers", WRITERS.to_string())])?;
+    let (mut child, output) = spawn(
+        store,
+        "write",
+        &[("first", first.to_string()), ("writers", WRITERS.to_string())],
+    )?;
     let mut lines = BufReader::new(output).lines();
     if lines.next().transpose()?.as_deref() != Some("o 0") {
         return Err("the writer did not open its store".into());
@@ -156,12 +175,13 @@ fn killed_while_writing(store: &Store, first: u64, ledger: &mut Ledger, span: Du
 
 /// The acknowledged and the seen numbers that a writer spoke of before it ended. A last line that its end cut
 /// short says nothing.
-pub(super) fn heard(
-    lines: impl Iterator<Item = std::io::Result<String>>,
-) -> (BTreeSet<u64>, BTreeSet<u64>) {
+pub(super) fn heard(lines: impl Iterator<Item = std::io::Result<String>>) -> (BTreeSet<u64>, BTreeSet<u64>) {
     let (mut acknowledged, mut seen) = (BTreeSet::new(), BTreeSet::new());
     for line in lines.map_while(std::result::Result::ok) {
-        match line.split_once(' ').and_then(|(what, n)| Some((what, n.parse().ok()?))) {
+        match line
+            .split_once(' ')
+            .and_then(|(what, n)| Some((what, n.parse().ok()?)))
+        {
             Some(("a", n)) => acknowledged.insert(n),
             Some(("s", n)) => seen.insert(n),
             _ => false,
@@ -191,7 +211,12 @@ fn drop_from_page_cache(directory: &Path) -> Result<()> {
             file.push(&path);
             let status = Command::new("dd")
                 .arg(file)
-                .args(["oflag=nocache", "conv=notrunc,fdatasync", "count=0", "status=none"])
+                .args([
+                    "oflag=nocache",
+                    "conv=notrunc,fdatasync",
+                    "count=0",
+                    "status=none",
+                ])
                 .stdin(Stdio::null())
                 .status()?;
             if !status.success() {
@@ -204,7 +229,11 @@ fn drop_from_page_cache(directory: &Path) -> Result<()> {
 
 impl fmt::Display for OpenReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Process start to the first manifest GET by tag, {} keys (ms)", self.keys)?;
+        writeln!(
+            f,
+            "Process start to the first manifest GET by tag, {} keys (ms)",
+            self.keys
+        )?;
         writeln!(
             f,
             "{:<17} {:>15} {:>15} {:>15} {:>15} {:>9} {:>8} {:>9} {:>9}",
@@ -235,7 +264,11 @@ impl fmt::Display for OpenReport {
             )?;
         }
         writeln!(f, "\nLoading, durable commits of 1,000 keys")?;
-        writeln!(f, "{:<17} {:>9} {:>14} {:>9}", "engine", "seconds", "peak anon MiB", "disk MiB")?;
+        writeln!(
+            f,
+            "{:<17} {:>9} {:>14} {:>9}",
+            "engine", "seconds", "peak anon MiB", "disk MiB"
+        )?;
         for row in &self.rows {
             let load = &row.load;
             writeln!(

@@ -15,9 +15,13 @@ pub(super) struct Redb {
 
 impl Redb {
     pub(super) fn open(directory: &Path, cache_mib: usize, quick_repair: bool) -> Result<Self> {
-        let database =
-            Database::builder().set_cache_size(cache_mib << 20).create(directory.join("records.redb"))?;
-        let engine = Redb { database, quick_repair };
+        let database = Database::builder()
+            .set_cache_size(cache_mib << 20)
+            .create(directory.join("records.redb"))?;
+        let engine = Redb {
+            database,
+            quick_repair,
+        };
         // The table must exist before the first reader asks for it. Making it is also a durable commit, so
         // whatever an earlier process left in the page cache is synced before anyone reads it.
         engine.commit(&[])?;
@@ -48,9 +52,15 @@ impl Engine for Redb {
     fn scan(&self, after: &[u8], limit: usize) -> Result<Vec<Record>> {
         let table = self.database.begin_read()?.open_table(RECORDS)?;
         let mut page = Vec::with_capacity(limit);
-        for entry in table.range::<&[u8]>((Bound::Excluded(after), Bound::Unbounded))?.take(limit) {
+        for entry in table
+            .range::<&[u8]>((Bound::Excluded(after), Bound::Unbounded))?
+            .take(limit)
+        {
             let (key, value) = entry?;
-            page.push(Record { key: key.value().to_vec(), value: value.value().to_vec() });
+            page.push(Record {
+                key: key.value().to_vec(),
+                value: value.value().to_vec(),
+            });
         }
         Ok(page)
     }

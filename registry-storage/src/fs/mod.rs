@@ -25,10 +25,13 @@ use registry_core::{Algorithm, BlobRead, ByteStream, Digest, Runtime, UploadId};
 
 pub use lock::{DirectoryLock, lock};
 
+use crate::kv::{OpenError, create_and_lock};
+
 use name::{FileName, Tree};
 use sessions::Sessions;
 
-/// Bytes in files, arriving and finished. One process at a time may use a directory: see [`lock`].
+/// Bytes in files, arriving and finished. One process at a time may use a directory: it is locked until
+/// the last writer has ended.
 pub struct FsBytes {
     runtime: Arc<dyn Runtime>,
     sessions: Arc<Sessions>,
@@ -41,13 +44,13 @@ impl FsBytes {
     /// survive a power cut syncs the directory above it.
     ///
     /// # Errors
-    /// Those of creating the directory.
-    pub fn open(root: impl Into<PathBuf>, runtime: Arc<dyn Runtime>) -> io::Result<Self> {
+    /// [`OpenError::Io`], [`OpenError::InUse`].
+    pub fn open(root: impl Into<PathBuf>, runtime: Arc<dyn Runtime>) -> Result<Self, OpenError> {
         let root = root.into();
-        std::fs::create_dir_all(&root)?;
+        let lock = create_and_lock(&root)?;
         Ok(FsBytes {
             runtime,
-            sessions: Arc::new(Sessions::new(Tree::new(root))),
+            sessions: Arc::new(Sessions::new(Tree::new(root), Some(lock))),
             appending: Arc::default(),
         })
     }

@@ -129,7 +129,7 @@ impl Tree {
         match create() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 match std::fs::create_dir(self.directory(name)) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
                     _ => create(),
                 }
             }

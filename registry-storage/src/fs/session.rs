@@ -216,7 +216,8 @@ impl Session {
             Some(file) => file,
             none => none.insert(tree.create(&self.name).map_err(store_error)?),
         };
-        file.set_permissions(std::fs::Permissions::from_mode(SEALED)).map_err(store_error)?;
+        file.set_permissions(std::fs::Permissions::from_mode(SEALED))
+            .map_err(store_error)?;
         self.sealed = true;
         self.dirty = true;
         self.sync(tree)?;

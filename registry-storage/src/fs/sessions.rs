@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use registry_core::Algorithm;
 use registry_core::store::StoreError;
 
+use super::DirectoryLock;
 use super::name::{FileName, Tree};
 use super::session::Session;
 
@@ -20,6 +21,8 @@ const IDLE_LEFT: usize = 192;
 pub(super) struct Sessions {
     tree: Tree,
     map: Mutex<Map>,
+    /// Kept until the last writer has ended, who keeps this.
+    _lock: Option<DirectoryLock>,
 }
 
 #[derive(Default)]
@@ -59,10 +62,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Sessions {
-    pub(super) fn new(tree: Tree) -> Self {
+    pub(super) fn new(tree: Tree, lock: Option<DirectoryLock>) -> Self {
         Sessions {
             tree,
             map: Mutex::default(),
+            _lock: lock,
         }
     }
 
@@ -102,7 +106,11 @@ impl Sessions {
 
     fn forget(&self, name: &FileName, session: &Arc<Mutex<Session>>) {
         let mut map = lock(&self.map);
-        if map.sessions.get(name).is_some_and(|used| Arc::ptr_eq(&used.session, session)) {
+        if map
+            .sessions
+            .get(name)
+            .is_some_and(|used| Arc::ptr_eq(&used.session, session))
+        {
             map.sessions.remove(name);
         }
     }
@@ -173,7 +181,7 @@ mod tests {
     #[test]
     fn ten_thousand_idle_uploads_keep_few_sessions_and_none_of_their_bytes_is_lost() {
         let directory = tempfile::tempdir().unwrap();
-        let sessions = Arc::new(Sessions::new(Tree::new(directory.path().to_owned())));
+        let sessions = Arc::new(Sessions::new(Tree::new(directory.path().to_owned()), None));
         let names: Vec<_> = (0..10_000)
             .map(|i| FileName::of(&UploadId::new(i << 64 | i << 120)))
             .collect();
@@ -202,7 +210,7 @@ mod tests {
     #[test]
     fn a_session_in_use_is_not_forgotten() {
         let directory = tempfile::tempdir().unwrap();
-        let sessions = Arc::new(Sessions::new(Tree::new(directory.path().to_owned())));
+        let sessions = Arc::new(Sessions::new(Tree::new(directory.path().to_owned()), None));
         let first = FileName::of(&UploadId::new(0));
         let writer = sessions.begin(&first, Algorithm::Sha256, None).unwrap();
         for i in 1..2 * IDLE_MAX {

@@ -86,7 +86,7 @@ impl Records {
             replaced => {
                 let put = format!("{:032x}", self.runtime.random());
                 if let Some((old, _)) = replaced {
-                    txn = self.remove_edges(txn, id, digest, old, now, false).await?;
+                    txn = self.remove_edges(txn, id, digest, old, now).await?;
                 }
                 let edges = self.add_edges(txn, id, &put, write, now).await?;
                 if !edges.missing.is_empty() {
@@ -248,8 +248,8 @@ impl Records {
         Ok(edges)
     }
 
-    /// Removes exactly the edges of the put that made `manifest`, and its place among its subject's referrers. With
-    /// `lease`, what it named keeps a lease: the grace of the dereferenced.
+    /// Removes exactly the edges of the put that made `manifest`, and its place among its subject's referrers. What it
+    /// named keeps a lease: the grace of the dereferenced, and an entry in the collector's queue.
     pub(super) async fn remove_edges(
         &self,
         mut txn: Txn,
@@ -257,7 +257,6 @@ impl Records {
         digest: &Digest,
         manifest: &values::Manifest,
         now: Timestamp,
-        lease: bool,
     ) -> Result<Txn> {
         let key = keys::children(repository, digest);
         let Some((children, _)) = self.get::<values::Children>(&key).await? else {
@@ -267,7 +266,7 @@ impl Records {
             txn = txn
                 .delete(keys::edge(blob, repository, &manifest.put))
                 .delete(keys::deferred(blob, repository, &manifest.put));
-            if lease && let Some((_, entry)) = self.find_blob(blob).await? {
+            if let Some((_, entry)) = self.find_blob(blob).await? {
                 txn = self.add_lease(txn.at(keys::blob(blob), entry.stamp), repository, blob, now);
             }
         }
@@ -388,7 +387,7 @@ impl Records {
             .nothing_under(parents)
             .delete(key)
             .delete(keys::content(id, &digest));
-        txn = self.remove_edges(txn, id, &digest, &manifest, now, true).await?;
+        txn = self.remove_edges(txn, id, &digest, &manifest, now).await?;
         let table = keys::tags_at(id, &digest);
         let mut moves = Vec::new();
         for (tagged, _) in self.all_under(&table).await? {

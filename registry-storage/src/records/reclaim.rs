@@ -131,7 +131,7 @@ impl Records {
                 .delete(key)
                 .delete(keys::content(repository, &digest));
             let txn = self
-                .remove_edges(txn, repository, &digest, &manifest, now, true)
+                .remove_edges(txn, repository, &digest, &manifest, now)
                 .await?;
             self.commit(txn).await?;
         }

@@ -16,6 +16,7 @@
 //! here, so that the tests need none of their own.
 
 pub mod blob_store;
+mod content;
 pub mod kv;
 pub mod upload_store;
 
@@ -25,6 +26,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use registry_core::store::{BlobStore, UploadStore};
+
+pub use content::{chunked, content, read_all};
 
 /// A store that takes bytes and gives them back: what the suites for bytes are run on.
 pub trait ByteStore: BlobStore + UploadStore {}

@@ -1,0 +1,69 @@
+//! All that one machine needs, in one directory.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use registry_core::Runtime;
+
+use crate::fs::FsBytes;
+use crate::kv::{EmbeddedKv, OpenError, Options};
+
+/// A directory with records and bytes.
+#[derive(Debug)]
+pub struct Embedded {
+    /// The records, in `records/`.
+    pub kv: EmbeddedKv,
+    /// The bytes, in `blobs/`.
+    pub bytes: FsBytes,
+}
+
+/// Opens a directory, which is created if it is not there. One process at a time may have it open.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path().join("data");
+/// use registry_core::runtime::Threads;
+/// let stores = registry_storage::open(&directory, Threads::shared())?;
+/// assert!(registry_storage::open(&directory, Threads::shared()).is_err(), "it is in use");
+/// # drop(stores);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// All of [`OpenError`].
+pub fn open(directory: impl AsRef<Path>, runtime: Arc<dyn Runtime>) -> Result<Embedded, OpenError> {
+    open_with(directory, runtime, Options::default())
+}
+
+/// Opens a directory as [`open`] does, with its records kept as `options` say.
+///
+/// # Errors
+/// All of [`OpenError`].
+pub fn open_with(
+    directory: impl AsRef<Path>,
+    runtime: Arc<dyn Runtime>,
+    options: Options,
+) -> Result<Embedded, OpenError> {
+    let directory = directory.as_ref();
+    let (records, blobs) = (directory.join("records"), directory.join("blobs"));
+    let kv = EmbeddedKv::open(records, options)?;
+    let bytes = FsBytes::open(blobs, runtime)?;
+    let sync = |path: &Path| {
+        File::open(path)
+            .and_then(|entries| entries.sync_all())
+            .map_err(OpenError::io(path))
+    };
+    sync(directory)?;
+    // The directory itself may be new too, and those above it.
+    let whole = std::path::absolute(directory).map_err(OpenError::io(directory))?;
+    for above in whole.ancestors().skip(1) {
+        // Above what is ours to read nothing was created by us.
+        if sync(above).is_err() {
+            break;
+        }
+    }
+    Ok(Embedded { kv, bytes })
+}

@@ -1,0 +1,60 @@
+//! What is asked of an engine: few enough things that another could take its place.
+
+use std::ops::Bound;
+
+use registry_core::store::KvError;
+
+/// Why the engine did not do what it should.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// No room; nothing was written.
+    Full(Cause),
+    /// Nothing was written, or nothing could be read.
+    Failed(Cause),
+    /// It may have been written or not, and what the engine holds in memory is no longer to be trusted for writing.
+    Unknown(Cause),
+}
+
+/// What lies under a fault.
+pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+impl From<Fault> for KvError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Full(cause) => KvError::Full(cause),
+            Fault::Failed(cause) => KvError::Failed(cause),
+            Fault::Unknown(cause) => KvError::OutcomeUnknown(cause),
+        }
+    }
+}
+
+/// Gets one key and value of a scan, in order.
+pub(super) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), KvError>;
+
+/// An ordered map from bytes to bytes in which a reader sees only what is durable.
+pub(super) trait Engine: Send + Sync + 'static {
+    /// The value of a key, copied out.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault>;
+
+    /// Shows `visit` the keys that begin with `prefix`, from `from`, at most `limit`, in one consistent state.
+    fn scan(&self, from: Bound<&[u8]>, prefix: &[u8], limit: usize, visit: Visit<'_>) -> Result<(), KvError>;
+
+    /// Lets `work` read and write, and makes all that it wrote durable in one step if it succeeds, else none of it.
+    /// One at a time.
+    fn write(&self, work: &mut dyn FnMut(&mut dyn Group) -> Result<(), Fault>) -> Result<(), Fault>;
+}
+
+/// The state while a group of transactions is being put together: it has what the group wrote so far.
+pub(super) trait Group {
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<&[u8]>, Fault>;
+
+    /// Whether any key begins with this.
+    fn any(&self, prefix: &[u8]) -> Result<bool, Fault>;
+
+    /// Puts a value.
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault>;
+
+    /// Removes a key, if it is there.
+    fn delete(&mut self, key: &[u8]) -> Result<(), Fault>;
+}

@@ -1,0 +1,126 @@
+//! How records lie in the engine.
+//!
+//! | key | value |
+//! |---|---|
+//! | `0x00 "format"` | the layout's version, 4 bytes |
+//! | `0x00 "last"` | the last commit's stamp and the clock at it, 8 bytes each |
+//! | `0x01` and the record's key | the stamp of the record's last write, 8 bytes, and its value |
+//!
+//! All numbers are big-endian.
+
+use bytes::Bytes;
+use registry_core::Timestamp;
+use registry_core::store::{Entry, KEY_MAX, KvError, Stamp};
+
+/// The layout that this version writes, and the only one that it reads.
+pub(super) const FORMAT: u32 = 1;
+
+pub(super) const FORMAT_KEY: &[u8] = b"\x00format";
+pub(super) const LAST_KEY: &[u8] = b"\x00last";
+
+const RECORDS: u8 = 1;
+const STAMP: usize = size_of::<u64>();
+
+/// An entry that this store cannot have written.
+#[derive(Debug, thiserror::Error)]
+#[error("the entry {0:?} is damaged")]
+pub(super) struct Damaged(String);
+
+impl From<Damaged> for KvError {
+    fn from(damaged: Damaged) -> Self {
+        KvError::Failed(damaged.into())
+    }
+}
+
+/// The engine's key for a record.
+pub(super) fn record_key(key: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + key.len());
+    bytes.push(RECORDS);
+    bytes.extend_from_slice(key.as_bytes());
+    bytes
+}
+
+/// The engine's key after which a scan begins. No record is longer than the limit, so cutting what is longer right
+/// behind it leaves the order the same.
+pub(super) fn after_key(after: &str) -> Vec<u8> {
+    let mut bytes = record_key(after);
+    bytes.truncate(1 + KEY_MAX + 1);
+    bytes
+}
+
+/// The record that an engine's key is for.
+pub(super) fn record_name(key: &[u8]) -> Result<String, Damaged> {
+    let name = match key {
+        [RECORDS, name @ ..] => std::str::from_utf8(name).ok(),
+        _ => None,
+    };
+    name.map(str::to_owned)
+        .ok_or_else(|| Damaged(key.escape_ascii().to_string()))
+}
+
+/// The stamp of what is stored under `key`, and the value.
+pub(super) fn split<'a>(key: &str, stored: &'a [u8]) -> Result<(Stamp, &'a [u8]), Damaged> {
+    let (stamp, value) = stored
+        .split_first_chunk::<STAMP>()
+        .ok_or_else(|| Damaged(key.to_owned()))?;
+    Ok((Stamp(u64::from_be_bytes(*stamp)), value))
+}
+
+/// The entry that is stored under `key`.
+pub(super) fn entry(key: &str, stored: &[u8]) -> Result<Entry, KvError> {
+    let (stamp, value) = split(key, stored)?;
+    Ok(Entry {
+        value: Bytes::copy_from_slice(value),
+        stamp,
+    })
+}
+
+/// What is stored for a value.
+pub(super) fn stored(stamp: Stamp, value: &[u8]) -> Vec<u8> {
+    let mut stored = Vec::with_capacity(STAMP + value.len());
+    stored.extend_from_slice(&stamp.0.to_be_bytes());
+    stored.extend_from_slice(value);
+    stored
+}
+
+/// What is stored about the last commit.
+pub(super) fn last(stamp: Stamp, now: Timestamp) -> [u8; 16] {
+    (u128::from(stamp.0) << 64 | u128::from(now.0)).to_be_bytes()
+}
+
+/// What [`last`] stored.
+pub(super) fn read_last(stored: &[u8]) -> Result<(Stamp, Timestamp), Damaged> {
+    let stored = stored.try_into().map_err(|_| Damaged("last".into()))?;
+    let both = u128::from_be_bytes(stored);
+    Ok((Stamp((both >> 64) as u64), Timestamp(both as u64)))
+}
+
+/// What is stored as the format.
+pub(super) fn read_format(stored: &[u8]) -> Result<u32, Damaged> {
+    let stored = stored.try_into().map_err(|_| Damaged("format".into()))?;
+    Ok(u32::from_be_bytes(stored))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_entry_is_an_error_and_no_panic() {
+        assert!(entry("k", b"short").is_err());
+        assert!(entry("k", b"").is_err());
+        assert!(record_name(b"\x01\xff\xfe").is_err());
+        assert!(record_name(b"\x02k").is_err());
+        assert!(record_name(b"").is_err());
+        assert!(read_last(b"12345").is_err());
+        assert!(read_format(b"12345").is_err());
+    }
+
+    #[test]
+    fn what_is_stored_reads_back() {
+        let (stamp, now) = (Stamp(u64::MAX - 1), Timestamp(77));
+        assert_eq!(read_last(&last(stamp, now)).unwrap(), (stamp, now));
+        assert_eq!(split("k", &stored(stamp, b"v")).unwrap(), (stamp, &b"v"[..]));
+        assert_eq!(record_name(&record_key("tag/ä")).unwrap(), "tag/ä");
+    }
+}

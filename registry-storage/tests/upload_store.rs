@@ -1,0 +1,6 @@
+//! The contract of arriving bytes, over each implementation.
+
+mod bytes;
+
+registry_storage::upload_store_suite!(memory, crate::bytes::in_memory);
+registry_storage::upload_store_suite!(files, durable, crate::bytes::in_files);
