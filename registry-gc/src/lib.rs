@@ -1,8 +1,12 @@
 //! What may be forgotten, and how.
 //!
-//! [`Janitor`] gives back what was doomed.
+//! [`Janitor`] gives back what was doomed. `model` (with the feature of that name) states how a blob lives and dies, and
+//! explores every state of small worlds of clients, collectors, crashes and lost bytes; its transitions carry the
+//! names of the transactions that the stores run.
 #![forbid(unsafe_code)]
 
 mod janitor;
+#[cfg(feature = "model")]
+pub mod model;
 
 pub use janitor::{Janitor, Swept};

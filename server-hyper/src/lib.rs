@@ -1,1 +1,24 @@
-//! Placeholder.
+//! `berth` as a library: the registry of `registry-core` behind hyper, with TLS, metrics, logs and a graceful end.
+//!
+//! [`TestServer`] is a whole registry for one test; [`Server`] serves any service; [`config`] is the configuration
+//! of the binary.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod config;
+mod connection;
+mod io;
+pub mod logging;
+pub mod metrics;
+mod observe;
+mod runtime;
+mod server;
+mod stores;
+mod test_server;
+pub mod tls;
+
+pub use observe::RequestBody;
+pub use runtime::TokioRuntime;
+pub use server::{Builder, Handle, Limits, Server, Stopped};
+pub use stores::{Stores, memory_registry};
+pub use test_server::TestServer;

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -17,8 +18,36 @@ use http_body::{Frame, SizeHint};
 use crate::registry::ByteStream;
 use crate::runtime::Runtime;
 
-/// How much of a file is read at once, in bytes.
-const PIECE: u64 = 256 << 10;
+/// How much of a file is read at once, in bytes: much costs less for each byte, but every response has a piece of its
+/// own in memory.
+const PIECE: std::ops::RangeInclusive<u64> = 64 << 10..=256 << 10;
+
+/// What the pieces of all responses may take together, in bytes, while there are not too many of them.
+const PIECES: u64 = 4 << 20;
+
+/// Responses of this process that are parts of files; they share [`PIECES`].
+static FILES: AtomicU64 = AtomicU64::new(0);
+
+/// Counts one of [`FILES`] for as long as it lives.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        FILES.fetch_add(1, Ordering::Relaxed);
+        Counted
+    }
+
+    /// How much to read at once now.
+    fn piece(&self) -> u64 {
+        (PIECES / FILES.load(Ordering::Relaxed).max(1)).clamp(*PIECE.start(), *PIECE.end())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        FILES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// A response's body.
 ///
@@ -39,6 +68,7 @@ struct FilePart {
     left: Range<u64>,
     runtime: Arc<dyn Runtime>,
     reading: Option<oneshot::Receiver<io::Result<Bytes>>>,
+    counted: Counted,
 }
 
 impl Body {
@@ -59,6 +89,7 @@ impl Body {
             left: range,
             runtime,
             reading: None,
+            counted: Counted::new(),
         }))
     }
 
@@ -182,10 +213,12 @@ impl FilePart {
         let reading = self.reading.get_or_insert_with(|| {
             let (send, receive) = oneshot::channel();
             let (file, at) = (Arc::clone(&self.file), self.left.start);
-            let length = PIECE.min(self.left.end - self.left.start) as usize;
+            // Taken here and not where it is filled: memory that many threads take and others give back is memory
+            // that an allocator keeps for each of them.
+            let piece = vec![0; self.counted.piece().min(self.left.end - self.left.start) as usize];
             self.runtime.spawn_blocking(Box::new(move || {
                 // The response may be gone by now; then nobody wants the piece.
-                let _receiver_gone = send.send(read_piece(&file, at, length));
+                let _receiver_gone = send.send(read_piece(&file, at, piece));
             }));
             receive
         });
@@ -202,13 +235,12 @@ impl FilePart {
     }
 }
 
-fn read_piece(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
-    let mut piece = vec![0; length];
+fn read_piece(file: &File, at: u64, mut piece: Vec<u8>) -> io::Result<Bytes> {
     file.read_exact_at(&mut piece, at)
         .map_err(|why| match why.kind() {
             io::ErrorKind::UnexpectedEof => io::Error::new(
                 why.kind(),
-                format!("the file ends before byte {}", at + length as u64),
+                format!("the file ends before byte {}", at + piece.len() as u64),
             ),
             _ => why,
         })?;
@@ -235,7 +267,9 @@ mod tests {
 
     #[test]
     fn a_file_is_given_piece_by_piece_and_exactly() {
-        let content: Vec<u8> = (0..PIECE as usize * 2 + 77).map(|n| (n % 251) as u8).collect();
+        let content: Vec<u8> = (0..*PIECE.end() as usize * 2 + 77)
+            .map(|n| (n % 251) as u8)
+            .collect();
         let range = 5..content.len() as u64 - 3;
         let body = Body::file(file(&content), range.clone(), Threads::shared());
         assert_eq!(

@@ -61,10 +61,9 @@ impl Service {
         paging: &Paging,
     ) -> Answer {
         let limit = self.page(paging.limit);
-        // Of no entries one is fetched all the same: a repository that does not exist has no list.
         let page = self
             .registry
-            .list_tags(ctx, repository, paging.after.as_deref(), limit.max(1))
+            .list_tags(ctx, repository, paging.after.as_deref(), limit)
             .await?;
         let (tags, last) = entries(&page, limit);
         Ok(Reply::new(StatusCode::OK)
@@ -76,7 +75,7 @@ impl Service {
         let limit = self.page(paging.limit);
         let page = self
             .registry
-            .list_repositories(ctx, paging.after.as_deref(), limit.max(1))
+            .list_repositories(ctx, paging.after.as_deref(), limit)
             .await?;
         let (names, last) = entries(&page, limit);
         Ok(Reply::new(StatusCode::OK)
@@ -126,7 +125,7 @@ impl Service {
         let mut items: Vec<Descriptor> = Vec::new();
         let mut bytes = 0;
         loop {
-            let step = REFERRERS_STEP.min((limit - items.len()).max(1));
+            let step = REFERRERS_STEP.min(limit - items.len());
             let page = self
                 .registry
                 .list_referrers(ctx, repository, subject, artifact_type, after.as_ref(), step)

@@ -131,11 +131,9 @@ impl Service {
         intake: Intake,
     ) -> Answer {
         let (bytes, failure) = intake.stream(chunk.length);
-        // An empty last chunk adds nothing, wherever it says that it belongs.
-        let at = chunk.at.filter(|_| chunk.length != Some(0));
         match self
             .registry
-            .finish_upload(ctx, repository, id, at, bytes, digest)
+            .finish_upload(ctx, repository, id, chunk.at, bytes, digest)
             .await
         {
             Ok(info) => Ok(created(repository, &info.digest).done()),

@@ -13,7 +13,7 @@ use registry_core::{ByteStream, Runtime};
 use super::sessions::Writer;
 
 /// Bytes that the buffers of all appends may take together, while there are not too many of them.
-const BUFFERS: usize = 16 << 20;
+const BUFFERS: usize = 8 << 20;
 
 /// Limits of one buffer. Larger ones gain nothing; much smaller ones cost more in handing over than in writing.
 const BUFFER: std::ops::RangeInclusive<usize> = 64 << 10..=512 << 10;

@@ -252,3 +252,40 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use registry_core::UploadId;
+
+    #[test]
+    fn a_sync_that_failed_is_final_for_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("blobs");
+        std::fs::create_dir(&root).unwrap();
+        let tree = Tree::new(root.clone());
+        let mut session = Session::new(FileName::of(&UploadId::new(7)));
+        let epoch = session.begin(&tree, Algorithm::Sha256, Some(0)).unwrap();
+        session.write(&tree, epoch, b"bytes").unwrap();
+
+        // The directory that names the file cannot be synced while it is elsewhere.
+        let elsewhere = directory.path().join("elsewhere");
+        std::fs::rename(&root, &elsewhere).unwrap();
+        assert!(matches!(session.finish(&tree, epoch), Err(StoreError::Failed(_))));
+        std::fs::rename(&elsewhere, &root).unwrap();
+
+        assert!(matches!(session.finish(&tree, epoch), Err(StoreError::Failed(_))));
+        assert!(matches!(
+            session.write(&tree, epoch, b"more"),
+            Err(StoreError::Failed(_))
+        ));
+        assert!(matches!(session.received(&tree), Err(StoreError::Failed(_))));
+        assert!(matches!(
+            session.begin(&tree, Algorithm::Sha256, None),
+            Err(StoreError::Failed(_))
+        ));
+        let sealed = session.seal(&tree, &Digest::sha256(b"bytes"));
+        assert!(matches!(sealed, Err(StoreError::Failed(_))), "{sealed:?}");
+        assert!(!session.forgettable(), "forgotten, it would be trusted again");
+    }
+}

@@ -217,10 +217,9 @@ fn apply(state: &mut dyn Group, txn: &Txn, stamp: Stamp, now: Timestamp) -> Resu
     }
     for (index, write) in txn.writes.iter().enumerate() {
         match write {
-            Write::Put(key, value) => state.put(&layout::record_key(key), &layout::stored(stamp, value))?,
+            Write::Put(key, value) => put(state, key, stamp, value)?,
             Write::Append(prefix, value) => {
-                let key = limits::append_key(prefix, stamp, index);
-                state.put(&layout::record_key(&key), &layout::stored(stamp, value))?;
+                put(state, &limits::append_key(prefix, stamp, index), stamp, value)?;
             }
             Write::Delete(key) => state.delete(&layout::record_key(key))?,
         }
@@ -228,15 +227,23 @@ fn apply(state: &mut dyn Group, txn: &Txn, stamp: Stamp, now: Timestamp) -> Resu
     Ok(Ok(stamp))
 }
 
+fn put(state: &mut dyn Group, key: &str, stamp: Stamp, value: &[u8]) -> Result<(), Fault> {
+    let key = layout::record_key(key);
+    state.put(&key, &layout::stored(&key, stamp, value))
+}
+
 fn holds(state: &dyn Group, precondition: &Precondition, now: Timestamp) -> Result<bool, KvError> {
     Ok(match precondition {
         // No record has so long a key.
         Precondition::At(key, _) if key.len() > KEY_MAX => false,
         Precondition::Absent(key) | Precondition::Empty(key) if key.len() > KEY_MAX => true,
-        Precondition::At(key, stamp) => match state.get(&layout::record_key(key))? {
-            Some(stored) => layout::split(key, stored)?.0 == *stamp,
-            None => false,
-        },
+        Precondition::At(key, stamp) => {
+            let key = layout::record_key(key);
+            match state.get(&key)? {
+                Some(stored) => layout::split(&key, stored)?.0 == *stamp,
+                None => false,
+            }
+        }
         Precondition::Absent(key) => state.get(&layout::record_key(key))?.is_none(),
         Precondition::Empty(prefix) => !state.any(&layout::record_key(prefix))?,
         Precondition::Before(time) => now < *time,

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | `0x00 "format"` | the layout's version, 4 bytes |
 //! | `0x00 "last"` | the last commit's stamp and the clock at it, 8 bytes each |
-//! | `0x01` and the record's key | the stamp of the record's last write, 8 bytes, and its value |
+//! | `0x01` and the record's key | a CRC-32, 4 bytes; the stamp of the record's last write, 8 bytes; its value |
 //!
-//! All numbers are big-endian.
+//! All numbers are big-endian. The checksum is over the engine's key, the stamp and the value: the engine has none
+//! of its own, and a record with a flipped bit must be an error, never another record.
 
 use bytes::Bytes;
 use registry_core::Timestamp;
@@ -19,6 +20,7 @@ pub(super) const FORMAT_KEY: &[u8] = b"\x00format";
 pub(super) const LAST_KEY: &[u8] = b"\x00last";
 
 const RECORDS: u8 = 1;
+const CHECKSUM: usize = size_of::<u32>();
 const STAMP: usize = size_of::<u64>();
 
 /// An entry that this store cannot have written.
@@ -58,16 +60,26 @@ pub(super) fn record_name(key: &[u8]) -> Result<String, Damaged> {
         .ok_or_else(|| Damaged(key.escape_ascii().to_string()))
 }
 
-/// The stamp of what is stored under `key`, and the value.
-pub(super) fn split<'a>(key: &str, stored: &'a [u8]) -> Result<(Stamp, &'a [u8]), Damaged> {
-    let (stamp, value) = stored
-        .split_first_chunk::<STAMP>()
-        .ok_or_else(|| Damaged(key.to_owned()))?;
+fn checksum(key: &[u8], stamp: &[u8; STAMP], value: &[u8]) -> [u8; CHECKSUM] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(stamp);
+    hasher.update(value);
+    hasher.finalize().to_be_bytes()
+}
+
+/// The stamp of what is stored under an engine's key, and the value.
+pub(super) fn split<'a>(key: &[u8], stored: &'a [u8]) -> Result<(Stamp, &'a [u8]), Damaged> {
+    let parts = stored.split_first_chunk::<CHECKSUM>().and_then(|(sum, rest)| {
+        let (stamp, value) = rest.split_first_chunk::<STAMP>()?;
+        (checksum(key, stamp, value) == *sum).then_some((stamp, value))
+    });
+    let (stamp, value) = parts.ok_or_else(|| Damaged(key.escape_ascii().to_string()))?;
     Ok((Stamp(u64::from_be_bytes(*stamp)), value))
 }
 
-/// The entry that is stored under `key`.
-pub(super) fn entry(key: &str, stored: &[u8]) -> Result<Entry, KvError> {
+/// The entry that is stored under an engine's key.
+pub(super) fn entry(key: &[u8], stored: &[u8]) -> Result<Entry, KvError> {
     let (stamp, value) = split(key, stored)?;
     Ok(Entry {
         value: Bytes::copy_from_slice(value),
@@ -75,10 +87,12 @@ pub(super) fn entry(key: &str, stored: &[u8]) -> Result<Entry, KvError> {
     })
 }
 
-/// What is stored for a value.
-pub(super) fn stored(stamp: Stamp, value: &[u8]) -> Vec<u8> {
-    let mut stored = Vec::with_capacity(STAMP + value.len());
-    stored.extend_from_slice(&stamp.0.to_be_bytes());
+/// What is stored under an engine's key for a value.
+pub(super) fn stored(key: &[u8], stamp: Stamp, value: &[u8]) -> Vec<u8> {
+    let stamp = stamp.0.to_be_bytes();
+    let mut stored = Vec::with_capacity(CHECKSUM + STAMP + value.len());
+    stored.extend_from_slice(&checksum(key, &stamp, value));
+    stored.extend_from_slice(&stamp);
     stored.extend_from_slice(value);
     stored
 }
@@ -107,8 +121,8 @@ mod tests {
 
     #[test]
     fn a_damaged_entry_is_an_error_and_no_panic() {
-        assert!(entry("k", b"short").is_err());
-        assert!(entry("k", b"").is_err());
+        assert!(entry(b"\x01k", b"short").is_err());
+        assert!(entry(b"\x01k", b"").is_err());
         assert!(record_name(b"\x01\xff\xfe").is_err());
         assert!(record_name(b"\x02k").is_err());
         assert!(record_name(b"").is_err());
@@ -117,10 +131,25 @@ mod tests {
     }
 
     #[test]
+    fn no_flipped_bit_makes_another_record() {
+        let good = stored(b"\x01k", Stamp(7), b"value");
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(split(b"\x01k", &bad).is_err(), "bit {bit}");
+        }
+        assert!(split(b"\x01l", &good).is_err(), "under another key");
+        assert!(split(b"\x01k", &good[..good.len() - 1]).is_err(), "cut short");
+    }
+
+    #[test]
     fn what_is_stored_reads_back() {
         let (stamp, now) = (Stamp(u64::MAX - 1), Timestamp(77));
         assert_eq!(read_last(&last(stamp, now)).unwrap(), (stamp, now));
-        assert_eq!(split("k", &stored(stamp, b"v")).unwrap(), (stamp, &b"v"[..]));
-        assert_eq!(record_name(&record_key("tag/ä")).unwrap(), "tag/ä");
+        assert_eq!(
+            split(b"k", &stored(b"k", stamp, b"v")).unwrap(),
+            (stamp, &b"v"[..])
+        );
+        assert_eq!(record_name(&record_key("tag/x y")).unwrap(), "tag/x y");
     }
 }

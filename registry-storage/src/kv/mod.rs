@@ -69,6 +69,14 @@ pub enum OpenError {
     /// Another process, or another part of this one, has it open.
     #[error("{0} is in use by another process")]
     InUse(PathBuf),
+    /// There is not so much address space.
+    #[error("{path} needs {capacity} bytes of address space; set a smaller capacity, or raise the limit")]
+    AddressSpace {
+        /// The directory.
+        path: PathBuf,
+        /// The [capacity](Options::capacity) asked for.
+        capacity: usize,
+    },
     /// Written by a later version than this one, which cannot know what it means.
     #[error("{path} has format {found}, but this version knows formats up to {known}; use a newer version")]
     NewerFormat {
@@ -156,8 +164,9 @@ impl Kv for EmbeddedKv {
         if key.len() > KEY_MAX {
             return Ok(None);
         }
-        let stored = self.engine.get(&layout::record_key(key))?;
-        stored.map(|stored| layout::entry(key, &stored)).transpose()
+        let key = layout::record_key(key);
+        let stored = self.engine.get(&key)?;
+        stored.map(|stored| layout::entry(&key, &stored)).transpose()
     }
 
     async fn scan(
@@ -177,9 +186,7 @@ impl Kv for EmbeddedKv {
         };
         let mut page = Vec::new();
         self.engine.scan(from, &prefix_key, limit, &mut |key, stored| {
-            let key = layout::record_name(key)?;
-            let entry = layout::entry(&key, stored)?;
-            page.push((key, entry));
+            page.push((layout::record_name(key)?, layout::entry(key, stored)?));
             Ok(())
         })?;
         Ok(page)
@@ -194,3 +201,6 @@ impl Kv for EmbeddedKv {
         self.committer.commit(txn).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,7 @@ macro_rules! upload_store_suite {
                     received_survives_reopening,
                     an_upload_goes_on_after_reopening,
                     seal_can_be_repeated_after_reopening,
+                    a_sealed_upload_takes_no_more_bytes_after_reopening_either,
                     a_writer_that_never_ended_leaves_a_prefix_across_reopening,
                 ]
             );
@@ -59,6 +60,7 @@ macro_rules! upload_store_suite {
                 hints_may_differ_between_appends,
                 seal_without_any_byte_is_the_empty_content,
                 seal_can_be_repeated,
+                a_sealed_upload_takes_no_more_bytes,
                 discarding_nothing_is_fine,
             ]
         );
@@ -501,6 +503,22 @@ pub async fn seal_can_be_repeated(f: F) {
     assert_eq!(all(&*f.store, &id).await, bytes);
 }
 
+/// Somebody may read it by now, and whoever comes late with bytes learned of the upload before.
+pub async fn a_sealed_upload_takes_no_more_bytes(f: F) {
+    let id = upload(1);
+    let bytes = content(18, 100_000);
+    f.store
+        .append(&id, SHA256, None, chunked(&bytes, 9999))
+        .await
+        .unwrap();
+    f.store.seal(&id, &Digest::sha256(&bytes)).await.unwrap();
+    for at in [None, Some(100_000), Some(0)] {
+        assert_superseded(f.store.append(&id, SHA256, at, once("more")).await);
+    }
+    assert_eq!(all(&*f.store, &id).await, bytes);
+    assert_eq!(f.store.seal(&id, &Digest::sha256(&bytes)).await.unwrap(), 100_000);
+}
+
 /// Giving up what never began does no harm.
 pub async fn discarding_nothing_is_fine(f: F) {
     f.store.discard(&upload(1)).await;
@@ -551,6 +569,16 @@ pub async fn seal_can_be_repeated_after_reopening(f: F) {
         "{refused:?}"
     );
     assert_eq!(f.store.seal(&id, &Digest::sha256(&bytes)).await.unwrap(), 400_000);
+}
+
+/// That an upload is sealed is as durable as its bytes.
+pub async fn a_sealed_upload_takes_no_more_bytes_after_reopening_either(f: F) {
+    let id = upload(1);
+    f.store.append(&id, SHA256, None, once("whole")).await.unwrap();
+    f.store.seal(&id, &Digest::sha256(b"whole")).await.unwrap();
+    let f = f.reopen().await;
+    assert_superseded(f.store.append(&id, SHA256, Some(5), once("more")).await);
+    assert_eq!(all(&*f.store, &id).await, "whole");
 }
 
 /// What an unfinished writer left behind is the beginning of what it sent.

@@ -1,0 +1,132 @@
+//! What operators and their machines ask: `/metrics`, `/healthz`, `/readyz`. On a listener of its own, since none
+//! of it asks for credentials.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::metrics::{self, Metrics};
+use crate::server::Handle;
+use crate::stores::Stores;
+
+/// How long an answer about the stores is repeated, so that asking often costs no more commits.
+const REPEAT: Duration = Duration::from_secs(1);
+/// A store that takes longer than this for one small commit is not ready.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The operators' service, to be given to a [`Server`](crate::Server) of its own.
+#[derive(Clone)]
+pub struct Admin {
+    metrics: Metrics,
+    serving: Handle,
+    stores: Stores,
+    last: Arc<Mutex<Option<(Instant, Readiness)>>>,
+}
+
+/// Whether the stores can be worked with; if not, why.
+type Readiness = Result<(), String>;
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// Tells of the server that `serving` stops and that `metrics` counts, on `stores`.
+    pub fn new(metrics: Metrics, serving: Handle, stores: Stores) -> Self {
+        Admin {
+            metrics,
+            serving,
+            stores,
+            last: Arc::default(),
+        }
+    }
+
+    async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
+            return text(StatusCode::NOT_FOUND, "try /metrics, /healthz or /readyz\n");
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            refusal
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refusal;
+        }
+        match path {
+            "/metrics" => {
+                let mut response = text(StatusCode::OK, self.metrics.text());
+                response.headers_mut().insert(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static(metrics::CONTENT_TYPE),
+                );
+                response
+            }
+            "/readyz" if !self.serving.is_serving() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            "/readyz" => match self.readiness().await {
+                Ok(()) => text(StatusCode::OK, "ready\n"),
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+            },
+            _ => text(StatusCode::OK, "alive\n"),
+        }
+    }
+
+    async fn readiness(&self) -> Readiness {
+        let mut last = self.last.lock().await;
+        if let Some((at, readiness)) = &*last
+            && at.elapsed() < REPEAT
+        {
+            return readiness.clone();
+        }
+        let readiness = match timeout(PROBE_TIMEOUT, self.stores.probe()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                tracing::error!(
+                    error = error.as_ref() as &dyn std::error::Error,
+                    "the stores are not ready"
+                );
+                Err("the records cannot be written or read".to_owned())
+            }
+            Err(_) => Err(format!(
+                "the records did not answer within {} s",
+                PROBE_TIMEOUT.as_secs()
+            )),
+        };
+        *last = Some((Instant::now(), readiness.clone()));
+        readiness
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+impl<B: Send + 'static> tower_service::Service<Request<B>> for Admin {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let admin = self.clone();
+        Box::pin(async move { Ok(admin.answer(request.method(), request.uri().path()).await) })
+    }
+}

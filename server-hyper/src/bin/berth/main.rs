@@ -1,0 +1,52 @@
+//! `berth`: an OCI registry in one binary.
+#![forbid(unsafe_code)]
+
+mod check;
+mod serve;
+mod settings;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// An OCI registry in one binary: docker, podman, containerd, helm and oras push to it and pull from it.
+#[derive(Parser)]
+#[command(name = "berth", version, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  berth serve --allow-anonymous            serve ./data at 127.0.0.1:5000, to everybody on this machine
+  berth serve --config /etc/berth.toml     serve as a file says
+  berth check --config /etc/berth.toml     say what that would do, and whether it can")]
+struct Berth {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a registry until it is told to stop.
+    Serve(serve::Serve),
+    /// Read the configuration and look at the data, and say what `serve` would do.
+    Check(check::Check),
+    /// Print the version.
+    Version(version::Version),
+}
+
+fn main() -> ExitCode {
+    match Berth::parse().command {
+        Command::Serve(serve) => serve::run(&serve),
+        Command::Check(check) => check::run(&check),
+        Command::Version(version) => version::run(&version),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Berth::command().debug_assert();
+    }
+}

@@ -1,0 +1,245 @@
+//! `berth serve`.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use registry_core::http::Service;
+use server_hyper::admin::Admin;
+use server_hyper::config::{Config, Loaded, Problem};
+use server_hyper::metrics::Metrics;
+use server_hyper::tls::Tls;
+use server_hyper::{Handle, Server, Stores, TokioRuntime, logging};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+use crate::settings::Settings;
+
+/// How often what was doomed is given back.
+const SWEEP: Duration = Duration::from_secs(60);
+
+#[derive(Args)]
+#[command(after_help = "\
+SIGTERM or SIGINT lets running requests end, for at most limits.drain; a second one stops at once. \
+SIGHUP reads the certificate again.
+
+Examples:
+  berth serve --allow-anonymous
+  berth serve --allow-anonymous --memory --listen 127.0.0.1:0 --print-address
+  berth serve --config /etc/berth.toml --set limits.drain=2m
+  BERTH_LOG__LEVEL=debug berth serve --config /etc/berth.toml")]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+    /// Print the address on standard output once connections are accepted, and nothing else there
+    #[arg(long)]
+    print_address: bool,
+}
+
+pub(crate) fn run(args: &Serve) -> ExitCode {
+    let loaded = match args.settings.load() {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(error),
+    };
+    if let Err(problem) = loaded.config.admission() {
+        return refuse(loaded.locate(problem));
+    }
+    if let Err(error) = logging::init(loaded.config.log.format, loaded.config.log.level) {
+        return refuse(error);
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(error),
+    };
+    let result = runtime.block_on(serve(&loaded, args.print_address));
+    // Work that blocks and that nobody waits for any more must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => refuse(problem),
+    }
+}
+
+/// Says why nothing is served.
+fn refuse(why: impl std::fmt::Display) -> ExitCode {
+    for line in why.to_string().lines() {
+        eprintln!("berth: {line}");
+    }
+    ExitCode::FAILURE
+}
+
+/// A problem with a key, from an error and all its causes.
+fn problem(loaded: &Loaded, key: &'static str, error: &dyn Error) -> Problem {
+    loaded.locate(Problem::caused(key, error))
+}
+
+async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
+    let config = &loaded.config;
+    let tls = tls(loaded)?;
+    let stores = stores(loaded)?;
+    let metrics = Metrics::new();
+
+    let service =
+        Service::new(Arc::clone(&stores.registry), TokioRuntime::shared()).limits(config.protocol_limits());
+    let mut builder = Server::builder()
+        .service(service)
+        .limits(config.server_limits())
+        .metrics(metrics.clone())
+        .log_requests(true);
+    for address in &config.listen {
+        builder = builder.listen(*address);
+    }
+    if let Some(tls) = &tls {
+        builder = builder.tls(Arc::clone(tls));
+    }
+    let server = builder
+        .bind()
+        .await
+        .map_err(|error| problem(loaded, "listen", &error))?;
+    let handle = server.handle();
+    let admin = match config.admin_address() {
+        None => None,
+        Some(address) => {
+            let admin = Server::builder()
+                .service(Admin::new(metrics, handle.clone(), stores.clone()))
+                .listen(address)
+                .bind()
+                .await
+                .map_err(|error| problem(loaded, "admin.listen", &error))?;
+            Some(admin)
+        }
+    };
+
+    stop_on_signals(&handle, config.limits.drain).map_err(|error| problem(loaded, "limits.drain", &error))?;
+    let mut background = vec![tokio::spawn(sweep(stores))];
+    if let Some(tls) = tls {
+        background.push(tokio::spawn(Arc::clone(&tls).watch(config.tls.reload)));
+        background.push(reload_on_hangup(tls).map_err(|error| problem(loaded, "tls.reload", &error))?);
+    }
+    announce(config, &server, admin.as_ref());
+    if print_address {
+        let mut out = std::io::stdout().lock();
+        // Whoever started us may have stopped reading; the log has said it too.
+        let _reader_gone = writeln!(out, "{}", server.local_addr()).and_then(|()| out.flush());
+    }
+    if let Some(admin) = admin {
+        background.push(tokio::spawn(async {
+            admin.serve().await;
+        }));
+    }
+
+    let stopped = server.serve().await;
+    for task in background {
+        task.abort();
+    }
+    if stopped.cut_off == 0 {
+        tracing::info!("stopped; every request that had begun was answered");
+    } else {
+        tracing::warn!(connections = stopped.cut_off, "stopped; connections were cut off");
+    }
+    Ok(())
+}
+
+fn tls(loaded: &Loaded) -> Result<Option<Arc<Tls>>, Problem> {
+    let tls = &loaded.config.tls;
+    let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) else {
+        return Ok(None);
+    };
+    Tls::from_files(certificate, key)
+        .map(Some)
+        .map_err(|error| problem(loaded, tls.key_of(&error), &error))
+}
+
+fn stores(loaded: &Loaded) -> Result<Stores, Problem> {
+    let config = &loaded.config;
+    if config.memory {
+        return Ok(Stores::memory(config.lifetimes));
+    }
+    Stores::open(&config.data, config.lifetimes).map_err(|error| problem(loaded, "data", &error))
+}
+
+/// Says where the registry is, what it keeps, and how to begin.
+fn announce(config: &Config, server: &Server, admin: Option<&Server>) {
+    let scheme = if config.tls.certificate.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    for address in server.local_addrs() {
+        tracing::info!(
+            "berth {} listens at {scheme}://{address}",
+            env!("CARGO_PKG_VERSION")
+        );
+    }
+    if let Some(admin) = admin {
+        let address = admin.local_addr();
+        tracing::info!("metrics and health at http://{address}/metrics, /healthz and /readyz");
+    }
+    if config.memory {
+        tracing::warn!("everything is kept in memory and gone when berth stops");
+    } else {
+        let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
+        tracing::info!("records and blobs are in {}", data.display());
+    }
+    if config.allow_anonymous {
+        tracing::warn!("no accounts: everybody who can reach this registry may push, pull and delete");
+    }
+    let address = server.local_addr();
+    tracing::info!("try: docker tag alpine {address}/alpine && docker push {address}/alpine");
+}
+
+/// The first signal drains, the second stops.
+fn stop_on_signals(handle: &Handle, drain: Duration) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let handle = handle.clone();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        tracing::info!(
+            "stopping: no new connections; running requests have {}; a second signal stops at once",
+            humantime::format_duration(drain)
+        );
+        handle.drain(drain);
+        next().await;
+        tracing::warn!("stopping at once");
+        handle.stop();
+    });
+    Ok(())
+}
+
+fn reload_on_hangup(tls: Arc<Tls>) -> std::io::Result<JoinHandle<()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tls.reload_and_tell();
+        }
+    }))
+}
+
+/// Gives back what was doomed, until aborted. Each run may be cut off anywhere.
+async fn sweep(stores: Stores) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        match stores.janitor.run_once().await {
+            Ok(swept) if swept == Default::default() => {}
+            Ok(swept) => tracing::info!(
+                abandoned = swept.abandoned,
+                unlinked = swept.unlinked,
+                failed = swept.failed,
+                "gave back what nothing names"
+            ),
+            Err(error) => tracing::error!(
+                error = &error as &dyn Error,
+                "cannot give back what nothing names; trying again in a minute"
+            ),
+        }
+    }
+}

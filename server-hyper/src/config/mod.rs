@@ -1,0 +1,14 @@
+//! What `berth` is told: by flags, by `BERTH_…` variables, by a file, or else by default; in that order.
+//!
+//! [`Config::each`] is the one list of keys. The file's tables, the variables' names and the flags are all matched
+//! against it, so that a key exists for all of them or for none.
+
+mod explain;
+mod schema;
+mod sources;
+mod value;
+
+pub use explain::{ConfigError, Problem, Source};
+pub use schema::{AdminListen, Config, Durability, Level, LimitsConfig, LogConfig, LogFormat, TlsConfig};
+pub use sources::{Flag, Loaded, load};
+pub use value::{Kind, Value};

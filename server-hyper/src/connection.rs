@@ -1,0 +1,208 @@
+//! One connection: from the accepted socket to its last response.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use registry_core::http::RemoteAddr;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::io::Guarded;
+use crate::observe::{Exchange, Observer, RequestBody, ResponseBody};
+use crate::server::{Handler, Limits, Phase};
+
+/// What all connections of a server share.
+pub(crate) struct Shared {
+    handler: Handler,
+    observer: Option<Observer>,
+    limits: Limits,
+    tls: Option<TlsAcceptor>,
+    /// Takes either version of HTTP, by what the client says first.
+    either: auto::Builder<TokioExecutor>,
+    /// For clients that chose one in the TLS handshake.
+    http1: auto::Builder<TokioExecutor>,
+    http2: auto::Builder<TokioExecutor>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        handler: Handler,
+        observer: Option<Observer>,
+        limits: Limits,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Self {
+        let either = builder(&limits);
+        Shared {
+            handler,
+            observer,
+            tls: tls.map(TlsAcceptor::from),
+            http1: either.clone().http1_only(),
+            http2: either.clone().http2_only(),
+            either,
+            limits,
+        }
+    }
+
+    /// Serves a connection to its end; once the phase is past serving, to the end of the requests it has begun.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        remote: SocketAddr,
+        phase: watch::Receiver<Phase>,
+    ) {
+        let _open = self.observer.as_ref().map(Observer::connection);
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%remote, %error, "the connection was lost before its first request");
+            return;
+        }
+        let Some(acceptor) = &self.tls else {
+            return self.requests(&self.either, stream, remote, phase).await;
+        };
+        let handshake = timeout(self.limits.header_timeout, handshake(acceptor, stream));
+        let result = tokio::select! {
+            result = handshake => result,
+            () = Phase::past_serving(phase.clone()) => return,
+        };
+        let stream = match result {
+            Ok(Ok(Some(stream))) => stream,
+            Ok(Ok(None)) => {
+                tracing::debug!(%remote, "a client spoke plain HTTP to a TLS port");
+                return;
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%remote, %error, "the TLS handshake failed");
+                return;
+            }
+            Err(_) => {
+                tracing::debug!(%remote, "the TLS handshake took too long");
+                return;
+            }
+        };
+        let version = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => &self.http2,
+            Some(_) => &self.http1,
+            None => &self.either,
+        };
+        self.requests(version, stream, remote, phase).await;
+    }
+
+    async fn requests<S>(
+        self: &Arc<Self>,
+        version: &auto::Builder<TokioExecutor>,
+        stream: S,
+        remote: SocketAddr,
+        phase: watch::Receiver<Phase>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = Guarded::new(stream, self.limits.header_timeout, self.limits.body_idle_timeout);
+        let shared = Arc::clone(self);
+        let service = service_fn(move |request| {
+            let shared = Arc::clone(&shared);
+            async move { Ok::<_, Infallible>(shared.answer(request, remote).await) }
+        });
+        let mut connection = pin!(version.serve_connection(TokioIo::new(stream), service));
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = Phase::past_serving(phase) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%remote, error = error.as_ref() as &dyn std::error::Error, "the connection broke");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, remote: SocketAddr) -> Response<ResponseBody> {
+        let exchange = Exchange::begin(self.observer.clone(), &request, remote);
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(RemoteAddr(remote.ip()));
+        let body = RequestBody::new(body, exchange.received());
+        let response = (self.handler)(Request::from_parts(head, body)).await;
+        exchange.answer(response)
+    }
+}
+
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.header_bytes.max(MIN_HEADER_BYTES))
+        .half_close(false);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_pending_accept_reset_streams(limits.reset_streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(limits.header_timeout)
+        .keep_alive_timeout(limits.header_timeout);
+    builder
+}
+
+/// What hyper insists on.
+const MIN_HEADER_BYTES: usize = 8192;
+/// How much of one request's body may be on its way before the registry has taken it.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The same for all requests of a connection.
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// How much of one response waits for the client's window.
+const SEND_BUFFER: usize = 128 << 10;
+
+/// `None` if the client does not speak TLS and was told so.
+async fn handshake(
+    acceptor: &TlsAcceptor,
+    mut stream: TcpStream,
+) -> io::Result<Option<tokio_rustls::server::TlsStream<TcpStream>>> {
+    let mut first = [0];
+    let read = stream.peek(&mut first).await?;
+    // A TLS record begins with a byte below 32; an HTTP request with the first letter of its method.
+    if read == 1 && first[0].is_ascii_uppercase() {
+        explain(&mut stream).await?;
+        return Ok(None);
+    }
+    acceptor.accept(stream).await.map(Some)
+}
+
+/// Tells a client that speaks plain HTTP what to do instead, in the form in which registry clients show messages.
+async fn explain(stream: &mut TcpStream) -> io::Result<()> {
+    const BODY: &str = concat!(
+        r#"{"errors":[{"code":"UNSUPPORTED","message":"this port speaks TLS: "#,
+        r#"the request was sent over plain HTTP, use https:// instead"}]}"#,
+        "\n"
+    );
+    let response = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    stream.write_all(response.as_bytes()).await?;
+    stream.shutdown().await?;
+    // Closing with bytes unread would reset the connection, and the client might never see the answer.
+    let mut rest = [0; 1024];
+    for _ in 0..64 {
+        match timeout(Duration::from_secs(1), stream.read(&mut rest)).await {
+            Ok(Ok(read)) if read > 0 => {}
+            _ended => break,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The stores behind a registry, put together.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, UploadStore};
+use registry_core::{LocalRegistry, Options, Registry};
+use registry_gc::Janitor;
+use registry_storage::kv::OpenError;
+use registry_storage::memory::{MemoryBytes, MemoryKv};
+use registry_storage::records::Records;
+
+use crate::runtime::TokioRuntime;
+
+/// A registry and what keeps its stores in order.
+#[derive(Clone)]
+pub struct Stores {
+    /// The registry.
+    pub registry: Arc<dyn Registry>,
+    /// Gives back what nothing names any more; to be run every now and then.
+    pub janitor: Janitor,
+    kv: Arc<dyn Kv>,
+}
+
+impl std::fmt::Debug for Stores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stores").finish_non_exhaustive()
+    }
+}
+
+impl Stores {
+    /// In this process's memory, gone with it.
+    pub fn memory(lifetimes: Lifetimes) -> Self {
+        Self::on(Arc::new(MemoryKv::new()), Arc::new(MemoryBytes::new()), lifetimes)
+    }
+
+    /// In a directory, which is created if it is not there. One process at a time may have it open.
+    ///
+    /// # Errors
+    /// All of [`OpenError`].
+    pub fn open(directory: &Path, lifetimes: Lifetimes) -> Result<Self, OpenError> {
+        let embedded = registry_storage::open(directory, TokioRuntime::shared())?;
+        Ok(Self::on(
+            Arc::new(embedded.kv),
+            Arc::new(embedded.bytes),
+            lifetimes,
+        ))
+    }
+
+    fn on<B: BlobStore + UploadStore>(kv: Arc<dyn Kv>, bytes: Arc<B>, lifetimes: Lifetimes) -> Self {
+        let records = Arc::new(Records::new(Arc::clone(&kv), TokioRuntime::shared(), lifetimes));
+        let blobs: Arc<dyn BlobStore> = Arc::clone(&bytes) as _;
+        let janitor = Janitor::new(Arc::clone(&records) as _, Arc::clone(&blobs));
+        let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), Options::default());
+        Stores {
+            registry: Arc::new(registry),
+            janitor,
+            kv,
+        }
+    }
+
+    /// Whether the records can be written, and what was written be read: a small commit, and its entry read back.
+    ///
+    /// # Errors
+    /// What the records answer.
+    pub async fn probe(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        const KEY: &str = "probe/server";
+        let stamp = self.kv.commit(Txn::new().put(KEY, &b"1"[..])).await?;
+        match self.kv.get(KEY).await? {
+            // Another probe may have written since.
+            Some(entry) if entry.stamp >= stamp => Ok(()),
+            _ => Err("a committed record cannot be read".into()),
+        }
+    }
+}
+
+/// An empty registry in memory, open to anyone: for tests and examples.
+pub fn memory_registry() -> Arc<dyn Registry> {
+    Stores::memory(Lifetimes::default()).registry
+}

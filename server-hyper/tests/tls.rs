@@ -1,0 +1,182 @@
+//! TLS, both versions of HTTP, and certificates that change.
+
+mod support;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use http::Version;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName};
+use server_hyper::tls::{Tls, TlsError};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use support::{Running, ask, get, hello, http1, http1_over, http2_over, read, soon, start};
+
+/// A directory with a certificate that is its own issuer, and its key.
+struct Files {
+    directory: tempfile::TempDir,
+    issued: CertificateDer<'static>,
+}
+
+impl Files {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let issued = issue(directory.path());
+        Files { directory, issued }
+    }
+
+    fn tls(&self) -> Result<Arc<Tls>, TlsError> {
+        Tls::from_files(self.path("cert.pem"), self.path("key.pem"))
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn renew(&mut self) {
+        self.issued = issue(self.directory.path());
+    }
+}
+
+fn issue(directory: &Path) -> CertificateDer<'static> {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(directory.join("cert.pem"), cert.pem()).unwrap();
+    fs::write(directory.join("key.pem"), signing_key.serialize_pem()).unwrap();
+    cert.der().clone()
+}
+
+/// Connects as a client that trusts only `issued`, and speaks one of `versions`.
+async fn connect(
+    address: SocketAddr,
+    issued: &CertificateDer<'static>,
+    versions: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(issued.clone()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = versions.iter().map(|version| version.to_vec()).collect();
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+}
+
+async fn start_tls(files: &Files) -> (Running, Arc<Tls>) {
+    let tls = files.tls().unwrap();
+    (start(hello().tls(Arc::clone(&tls))).await, tls)
+}
+
+#[tokio::test]
+async fn plain_sockets_speak_both_versions_of_http() {
+    let server = start(hello()).await;
+    let mut one = http1(server.address).await;
+    let response = soon(one.send_request(get("/"))).await.unwrap();
+    assert_eq!(response.version(), Version::HTTP_11);
+    assert_eq!(read(response).await.1, "hello");
+
+    let mut two = http2_over(TcpStream::connect(server.address).await.unwrap()).await;
+    let response = soon(two.send_request(get("http://registry.test/"))).await.unwrap();
+    assert_eq!(response.version(), Version::HTTP_2);
+    assert_eq!(read(response).await.1, "hello");
+}
+
+#[tokio::test]
+async fn tls_speaks_the_version_that_the_handshake_chose() {
+    let files = Files::new();
+    let (server, _tls) = start_tls(&files).await;
+
+    let stream = connect(server.address, &files.issued, &[b"h2", b"http/1.1"]).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let response = soon(http2_over(stream).await.send_request(get("https://localhost/"))).await;
+    assert_eq!(read(response.unwrap()).await.1, "hello");
+
+    for versions in [&[&b"http/1.1"[..]][..], &[]] {
+        let stream = connect(server.address, &files.issued, versions).await.unwrap();
+        let response = soon(http1_over(stream).await.send_request(get("/"))).await;
+        assert_eq!(read(response.unwrap()).await.1, "hello");
+    }
+}
+
+#[tokio::test]
+async fn plain_http_on_a_tls_port_is_told_to_use_https() {
+    let files = Files::new();
+    let (server, _tls) = start_tls(&files).await;
+    let (status, body) = soon(ask(server.address, "/v2/")).await;
+    assert_eq!(status, 400);
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let message = body["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("use https://"), "{message}");
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_for_new_connections_and_old_ones_go_on() {
+    let mut files = Files::new();
+    let (server, tls) = start_tls(&files).await;
+    let first = files.issued.clone();
+    let stream = connect(server.address, &first, &[]).await.unwrap();
+    let mut old = http1_over(stream).await;
+    assert_eq!(read(soon(old.send_request(get("/"))).await.unwrap()).await.1, "hello");
+    assert!(!tls.reload_if_changed().unwrap(), "nothing has changed");
+
+    files.renew();
+    assert!(tls.reload_if_changed().unwrap());
+    assert!(connect(server.address, &first, &[]).await.is_err(), "the first one is gone");
+    assert!(connect(server.address, &files.issued, &[]).await.is_ok());
+    assert_eq!(read(soon(old.send_request(get("/"))).await.unwrap()).await.1, "hello");
+}
+
+#[tokio::test]
+async fn changed_files_are_noticed_without_being_told() {
+    let mut files = Files::new();
+    let (server, tls) = start_tls(&files).await;
+    tokio::spawn(tls.watch(std::time::Duration::from_millis(10)));
+    files.renew();
+    soon(async { while connect(server.address, &files.issued, &[]).await.is_err() {} }).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_leaves_the_old_one_in_use() {
+    let files = Files::new();
+    let (server, tls) = start_tls(&files).await;
+    let cases: [(&str, &str, &str); 3] = [
+        ("cert.pem", "", "cert.pem: does not hold a certificate in PEM form"),
+        ("key.pem", "nonsense", "key.pem: does not hold a private key in PEM form"),
+        ("cert.pem", "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n", "cert.pem: is not PEM"),
+    ];
+    for (name, content, expected) in cases {
+        let good = fs::read(files.path(name)).unwrap();
+        fs::write(files.path(name), content).unwrap();
+        let error = tls.reload().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(connect(server.address, &files.issued, &[]).await.is_ok());
+        fs::write(files.path(name), good).unwrap();
+    }
+    assert!(tls.reload().is_ok());
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_the_certificates_is_refused_and_both_files_named() {
+    let (files, others) = (Files::new(), Files::new());
+    fs::copy(others.path("key.pem"), files.path("key.pem")).unwrap();
+    let error = files.tls().unwrap_err().to_string();
+    assert!(error.contains("cert.pem and ") && error.contains("key.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_file_is_named() {
+    let files = Files::new();
+    fs::remove_file(files.path("key.pem")).unwrap();
+    let error = files.tls().unwrap_err().to_string();
+    assert!(error.contains("key.pem: cannot be read"), "{error}");
+}
