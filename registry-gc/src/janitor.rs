@@ -42,7 +42,10 @@ impl Janitor {
     /// # Errors
     /// If the records fail. A location that cannot be unlinked is counted and left doomed.
     pub async fn run_once(&self) -> Result<Swept> {
-        let mut swept = Swept { abandoned: self.abandon().await?, ..Swept::default() };
+        let mut swept = Swept {
+            abandoned: self.abandon().await?,
+            ..Swept::default()
+        };
         while self.records.sweep_repositories(BATCH).await? {}
         self.unlink(&mut swept).await?;
         Ok(swept)

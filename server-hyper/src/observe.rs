@@ -114,11 +114,11 @@ impl Exchange {
     }
 }
 
-/// Longest text of a client's that one line of the log repeats, in bytes.
+/// Longest text of a client's that one line of the log repeats, in characters.
 const TEXT_MAX: usize = 1024;
 
 fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(TEXT_MAX)].to_owned()
+    text.chars().take(TEXT_MAX).collect()
 }
 
 fn text(headers: &HeaderMap, name: &header::HeaderName) -> String {

@@ -65,7 +65,10 @@ async fn a_running_download_completes_while_new_connections_are_refused() {
     .await;
 
     gate.notify_one();
-    let rest = soon(body.collect()).await.expect("the download goes on to its end").to_bytes();
+    let rest = soon(body.collect())
+        .await
+        .expect("the download goes on to its end")
+        .to_bytes();
     assert_eq!(rest, "last");
     assert_eq!(soon(server.end).await.unwrap().cut_off, 0);
 }

@@ -76,9 +76,18 @@ async fn a_client_that_stops_reading_is_hung_up_on() {
         });
         async move { http::Response::new(StreamBody::new(endless).boxed_unsync()) }
     });
-    let server = start(Server::builder().service(service).listen(loopback()).limits(short())).await;
+    let server = start(
+        Server::builder()
+            .service(service)
+            .listen(loopback())
+            .limits(short()),
+    )
+    .await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     soon(gone.recv()).await.expect("the response was given up");
 }
 
@@ -90,7 +99,10 @@ async fn a_request_head_beyond_the_limit_is_refused() {
     };
     let server = start(hello().limits(limits)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let head = format!("GET / HTTP/1.1\r\nhost: a\r\nx-long: {}\r\n\r\n", "y".repeat(16_384));
+    let head = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nx-long: {}\r\n\r\n",
+        "y".repeat(16_384)
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut status = [0; 12];
     soon(stream.read_exact(&mut status)).await.unwrap();
@@ -104,7 +116,10 @@ async fn no_more_connections_are_open_than_allowed_and_the_others_wait() {
     let count = metrics.clone();
     let open = move || -> usize {
         let text = count.text();
-        let line = text.lines().find(|line| line.starts_with("berth_connections ")).unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("berth_connections "))
+            .unwrap();
         line.rsplit(' ').next().unwrap().parse().unwrap()
     };
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -119,7 +134,10 @@ async fn no_more_connections_are_open_than_allowed_and_the_others_wait() {
         connections: ALLOWED,
         ..Limits::default()
     };
-    let builder = Server::builder().service(service).listen(loopback()).limits(limits);
+    let builder = Server::builder()
+        .service(service)
+        .listen(loopback())
+        .limits(limits);
     let server = start(builder.metrics(metrics)).await;
 
     let mut streams = Vec::new();

@@ -33,10 +33,14 @@ async fn requests_and_bytes_are_counted_by_operation_and_no_label_is_a_clients()
     let mut client = http1(registry.address).await;
     let digest = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
     let push = format!("/v2/secret-team/app/blobs/uploads/?digest={digest}");
-    let response = soon(client.send_request(request(Method::POST, &push, "hello"))).await.unwrap();
+    let response = soon(client.send_request(request(Method::POST, &push, "hello")))
+        .await
+        .unwrap();
     assert_eq!(read(response).await.0, 201);
     let pull = format!("/v2/secret-team/app/blobs/{digest}");
-    let response = soon(client.send_request(request(Method::GET, &pull, ""))).await.unwrap();
+    let response = soon(client.send_request(request(Method::GET, &pull, "")))
+        .await
+        .unwrap();
     assert_eq!(read(response).await.1, "hello");
     let nonsense = request(Method::from_bytes(b"BREW").unwrap(), "/secret-path", "");
     let response = soon(client.send_request(nonsense)).await.unwrap();
@@ -54,7 +58,10 @@ async fn requests_and_bytes_are_counted_by_operation_and_no_label_is_a_clients()
         "berth_connections 1",
         "berth_accepted_connections_total 1",
     ] {
-        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is not in\n{text}"
+        );
     }
     assert!(!text.contains("secret") && !text.contains("BREW"), "{text}");
 }
@@ -63,7 +70,10 @@ async fn requests_and_bytes_are_counted_by_operation_and_no_label_is_a_clients()
 async fn a_server_is_ready_until_it_drains() {
     let (registry, admin) = observed().await;
     assert_eq!(ask(admin.address, "/healthz").await.0, 200);
-    assert_eq!(ask(admin.address, "/readyz").await, (http::StatusCode::OK, "ready\n".to_owned()));
+    assert_eq!(
+        ask(admin.address, "/readyz").await,
+        (http::StatusCode::OK, "ready\n".to_owned())
+    );
     registry.handle.drain(Duration::from_secs(60));
     assert_eq!(ask(admin.address, "/readyz").await.0, 503);
     assert_eq!(ask(admin.address, "/healthz").await.0, 200);
@@ -100,14 +110,23 @@ async fn each_request_is_one_line_without_its_query_and_credentials() {
     let (registry, _admin) = observed().await;
     let mut client = http1(registry.address).await;
     let mut asked = request(Method::GET, "/v2/team/app/tags/list?last=hidden", "");
-    asked.headers_mut().insert("authorization", "Basic aGlkZGVu".parse().unwrap());
-    asked.headers_mut().insert("user-agent", "test/1".parse().unwrap());
-    asked.headers_mut().insert("x-request-id", "request-7".parse().unwrap());
+    asked
+        .headers_mut()
+        .insert("authorization", "Basic aGlkZGVu".parse().unwrap());
+    asked
+        .headers_mut()
+        .insert("user-agent", "test/1".parse().unwrap());
+    asked
+        .headers_mut()
+        .insert("x-request-id", "request-7".parse().unwrap());
     let (status, body) = read(soon(client.send_request(asked)).await.unwrap()).await;
     assert_eq!(status, 404);
 
     let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(!lines.contains("hidden") && !lines.contains("aGlkZGVu"), "{lines}");
+    assert!(
+        !lines.contains("hidden") && !lines.contains("aGlkZGVu"),
+        "{lines}"
+    );
     let mut lines = lines.lines().filter(|line| line.contains("berth::request"));
     let line: serde_json::Value = serde_json::from_str(lines.next().expect("a line")).unwrap();
     assert_eq!(lines.next(), None);

@@ -18,7 +18,9 @@ async fn a_test_has_a_whole_registry_of_its_own_until_it_drops_it() {
     let mut client = http1(one.addr()).await;
     let config = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     let push = format!("/v2/a/b/blobs/uploads/?digest={config}");
-    let pushed = soon(client.send_request(request(Method::POST, &push, "{}"))).await.unwrap();
+    let pushed = soon(client.send_request(request(Method::POST, &push, "{}")))
+        .await
+        .unwrap();
     assert_eq!(read(pushed).await.0, 201);
     let media_type = "application/vnd.oci.image.manifest.v1+json";
     let manifest = serde_json::json!({
@@ -29,10 +31,14 @@ async fn a_test_has_a_whole_registry_of_its_own_until_it_drops_it() {
     })
     .to_string();
     let mut put = request(Method::PUT, "/v2/a/b/manifests/latest", manifest.clone());
-    put.headers_mut().insert("content-type", media_type.parse().unwrap());
+    put.headers_mut()
+        .insert("content-type", media_type.parse().unwrap());
     assert_eq!(read(soon(client.send_request(put)).await.unwrap()).await.0, 201);
     let get = || request(Method::GET, "/v2/a/b/manifests/latest", "");
-    assert_eq!(read(soon(client.send_request(get())).await.unwrap()).await.1, manifest);
+    assert_eq!(
+        read(soon(client.send_request(get())).await.unwrap()).await.1,
+        manifest
+    );
     let stranger = soon(http1(other.addr()).await.send_request(get())).await.unwrap();
     assert_eq!(read(stranger).await.0, 404);
 

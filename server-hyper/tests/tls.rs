@@ -86,7 +86,9 @@ async fn plain_sockets_speak_both_versions_of_http() {
     assert_eq!(read(response).await.1, "hello");
 
     let mut two = http2_over(TcpStream::connect(server.address).await.unwrap()).await;
-    let response = soon(two.send_request(get("http://registry.test/"))).await.unwrap();
+    let response = soon(two.send_request(get("http://registry.test/")))
+        .await
+        .unwrap();
     assert_eq!(response.version(), Version::HTTP_2);
     assert_eq!(read(response).await.1, "hello");
 }
@@ -96,7 +98,9 @@ async fn tls_speaks_the_version_that_the_handshake_chose() {
     let files = Files::new();
     let (server, _tls) = start_tls(&files).await;
 
-    let stream = connect(server.address, &files.issued, &[b"h2", b"http/1.1"]).await.unwrap();
+    let stream = connect(server.address, &files.issued, &[b"h2", b"http/1.1"])
+        .await
+        .unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let response = soon(http2_over(stream).await.send_request(get("https://localhost/"))).await;
     assert_eq!(read(response.unwrap()).await.1, "hello");
@@ -126,14 +130,23 @@ async fn a_new_certificate_is_for_new_connections_and_old_ones_go_on() {
     let first = files.issued.clone();
     let stream = connect(server.address, &first, &[]).await.unwrap();
     let mut old = http1_over(stream).await;
-    assert_eq!(read(soon(old.send_request(get("/"))).await.unwrap()).await.1, "hello");
+    assert_eq!(
+        read(soon(old.send_request(get("/"))).await.unwrap()).await.1,
+        "hello"
+    );
     assert!(!tls.reload_if_changed().unwrap(), "nothing has changed");
 
     files.renew();
     assert!(tls.reload_if_changed().unwrap());
-    assert!(connect(server.address, &first, &[]).await.is_err(), "the first one is gone");
+    assert!(
+        connect(server.address, &first, &[]).await.is_err(),
+        "the first one is gone"
+    );
     assert!(connect(server.address, &files.issued, &[]).await.is_ok());
-    assert_eq!(read(soon(old.send_request(get("/"))).await.unwrap()).await.1, "hello");
+    assert_eq!(
+        read(soon(old.send_request(get("/"))).await.unwrap()).await.1,
+        "hello"
+    );
 }
 
 #[tokio::test]
@@ -150,9 +163,21 @@ async fn a_certificate_that_cannot_be_used_leaves_the_old_one_in_use() {
     let files = Files::new();
     let (server, tls) = start_tls(&files).await;
     let cases: [(&str, &str, &str); 3] = [
-        ("cert.pem", "", "cert.pem: does not hold a certificate in PEM form"),
-        ("key.pem", "nonsense", "key.pem: does not hold a private key in PEM form"),
-        ("cert.pem", "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n", "cert.pem: is not PEM"),
+        (
+            "cert.pem",
+            "",
+            "cert.pem: does not hold a certificate in PEM form",
+        ),
+        (
+            "key.pem",
+            "nonsense",
+            "key.pem: does not hold a private key in PEM form",
+        ),
+        (
+            "cert.pem",
+            "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n",
+            "cert.pem: is not PEM",
+        ),
     ];
     for (name, content, expected) in cases {
         let good = fs::read(files.path(name)).unwrap();
@@ -170,7 +195,10 @@ async fn a_key_that_is_not_the_certificates_is_refused_and_both_files_named() {
     let (files, others) = (Files::new(), Files::new());
     fs::copy(others.path("key.pem"), files.path("key.pem")).unwrap();
     let error = files.tls().unwrap_err().to_string();
-    assert!(error.contains("cert.pem and ") && error.contains("key.pem"), "{error}");
+    assert!(
+        error.contains("cert.pem and ") && error.contains("key.pem"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

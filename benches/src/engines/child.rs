@@ -209,16 +209,7 @@ impl Role {
 
 /// Starts this program again in the role that `arguments` name, with its standard output to read from.
 pub(super) fn spawn(store: &Store, role: &str, arguments: &[(&str, String)]) -> Result<(Child, ChildStdout)> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args(["child", role, "--engine", store.engine.name(), "--directory"])
-        .arg(&store.directory);
-    command.args(["--cache-mib", &store.cache_mib.to_string()]);
-    for (name, value) in arguments {
-        command.args([&format!("--{name}"), value]);
-    }
-    let mut child = command
-        .stdin(Stdio::null())
+    let mut child = command(store, role, arguments)?
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
@@ -232,13 +223,31 @@ pub(super) fn report<T: DeserializeOwned>(
     role: &str,
     arguments: &[(&str, String)],
 ) -> Result<T> {
-    let (mut child, output) = spawn(store, role, arguments)?;
-    let output = io::read_to_string(output)?;
-    let status = child.wait()?;
-    if !status.success() {
-        return Err(format!("{role} on {}: {status}: {}", store.engine, output.trim()).into());
+    let output = command(store, role, arguments)?.output()?;
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        return Err(format!(
+            "{role} on {}: {}: {}",
+            store.engine,
+            output.status,
+            complaint.trim()
+        )
+        .into());
     }
-    Ok(serde_json::from_str(&output)?)
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn command(store: &Store, role: &str, arguments: &[(&str, String)]) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["child", role, "--engine", store.engine.name(), "--directory"])
+        .arg(&store.directory);
+    command.args(["--cache-mib", &store.cache_mib.to_string()]);
+    for (name, value) in arguments {
+        command.args([&format!("--{name}"), value]);
+    }
+    command.stdin(Stdio::null());
+    Ok(command)
 }
 
 fn print(value: &impl Serialize) -> Result<()> {

@@ -11,6 +11,7 @@ mod fjall;
 mod group;
 mod heed;
 mod measure;
+mod mounted;
 mod open;
 mod power;
 mod redb;

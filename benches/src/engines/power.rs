@@ -11,7 +11,7 @@ use std::{
     fmt, fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -23,6 +23,7 @@ use super::{
     EngineKind, Result,
     child::{Ledger, Role, Store, spawn},
     corpus::Random,
+    mounted::{Ended, Mounted, run, signal},
     open::{heard, verified},
 };
 
@@ -257,7 +258,10 @@ impl Bench {
                 }
             }
             Err(error) => {
-                self.row.failures.push(format!("round {round}, {cut:?}: {error}"));
+                let promised = self.ledger.acknowledged.len();
+                self.row.failures.push(format!(
+                    "round {round}, {cut:?}, {promised} acknowledged: {error}"
+                ));
                 // The next rounds need a store; this one has told what it could.
                 self.start_anew()?;
             }
@@ -388,70 +392,6 @@ impl Bench {
             .args(["-x", "-c", "shutdown"])
             .arg(&self.mount_point))
     }
-}
-
-/// A child that does not outlive its round.
-struct Ended(Child);
-
-impl Ended {
-    fn end(&mut self) -> Result<()> {
-        // It may have ended by itself when its disk went away.
-        let _ = self.0.kill();
-        self.0.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.end();
-    }
-}
-
-/// A mounted image, unmounted on drop.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn new(image: &Path, mount_point: &Path) -> Result<Self> {
-        run(Command::new("mount")
-            .args(["-o", "loop"])
-            .arg(image)
-            .arg(mount_point))?;
-        Ok(Mounted(mount_point.to_path_buf()))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        for attempt in 0..50 {
-            let busy = Command::new("umount").arg(&self.0).stderr(Stdio::null()).status();
-            if busy.is_ok_and(|status| status.success()) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(20 + attempt));
-        }
-        eprintln!("{} stays mounted until the trial ends", self.0.display());
-    }
-}
-
-fn signal(child: &Child, name: &str) -> Result<()> {
-    run(Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!(
-        "{command:?}: {}: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr).trim()
-    )
-    .into())
 }
 
 impl PowerReport {

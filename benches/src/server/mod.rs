@@ -34,7 +34,7 @@ impl Berth {
             ])
             .arg(data)
             .env("BERTH_ADMIN__LISTEN", "off")
-            .env("BERTH_LOG__LEVEL", "warn")
+            .env("BERTH_LOG__LEVEL", "error")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -40,6 +40,15 @@ impl Drop for Appending<'_> {
     }
 }
 
+/// Tells the writer when the append is over, which may be because its caller dropped it.
+struct Leaving(Arc<Writer>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
 /// A buffer on its way into the file; it comes back to be filled again.
 type Writing = oneshot::Receiver<(Vec<u8>, Result<(), StoreError>)>;
 
@@ -78,6 +87,7 @@ pub(super) async fn append(
 ) -> Result<u64, StoreError> {
     let appending = Appending::begin(appending);
     let writer = Arc::new(writer);
+    let _leaving = Leaving(writer.clone());
     let mut filling: Vec<u8> = Vec::new();
     let mut writing: Option<Writing> = None;
     let mut broken = None;

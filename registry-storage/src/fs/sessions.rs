@@ -1,6 +1,7 @@
 //! The uploads that somebody works on, or did a short while ago.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use registry_core::Algorithm;
@@ -42,12 +43,23 @@ pub(super) struct Writer {
     sessions: Arc<Sessions>,
     session: Arc<Mutex<Session>>,
     epoch: u64,
+    left: AtomicBool,
 }
 
 impl Writer {
-    /// Adds bytes at the end.
+    /// Adds bytes at the end, unless the caller has [left](Writer::leave).
     pub(super) fn write(&self, bytes: &[u8]) -> Result<(), StoreError> {
-        lock(&self.session).write(&self.sessions.tree, self.epoch, bytes)
+        let mut session = lock(&self.session);
+        if self.left.load(Ordering::SeqCst) {
+            return Err(StoreError::Superseded);
+        }
+        session.write(&self.sessions.tree, self.epoch, bytes)
+    }
+
+    /// Writes nothing that has not been begun: nobody waits for it any more, and whoever asks next how long the
+    /// upload is can rely on the answer.
+    pub(super) fn leave(&self) {
+        self.left.store(true, Ordering::SeqCst);
     }
 
     /// Makes what was written durable. Gives the length.
@@ -135,6 +147,7 @@ impl Sessions {
                 sessions: self.clone(),
                 session: shared.clone(),
                 epoch,
+                left: AtomicBool::new(false),
             })
         });
         self.forget_the_longest_idle();

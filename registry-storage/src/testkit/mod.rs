@@ -18,6 +18,7 @@
 pub mod blob_store;
 mod content;
 pub mod kv;
+pub mod manifest_store;
 pub mod registry;
 pub mod upload_store;
 

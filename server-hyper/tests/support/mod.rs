@@ -22,17 +22,17 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// A response whose body is made by the test.
-pub type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
+pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 /// A body of these bytes.
-pub fn whole(bytes: impl Into<Bytes>) -> Answer {
+pub(crate) fn whole(bytes: impl Into<Bytes>) -> Answer {
     let body = Full::new(bytes.into()).map_err(|never| match never {});
     Response::new(body.boxed_unsync())
 }
 
 /// Answers with a function.
 #[derive(Clone)]
-pub struct Answers<F>(pub F);
+pub(crate) struct Answers<F>(pub(crate) F);
 
 impl<F, R> tower_service::Service<Request<RequestBody>> for Answers<F>
 where
@@ -54,24 +54,24 @@ where
 }
 
 /// A server on a port of its own that answers `hello` to everything.
-pub fn hello() -> Builder {
+pub(crate) fn hello() -> Builder {
     Server::builder()
         .service(Answers(async |_| whole("hello")))
         .listen(loopback())
 }
 
-pub fn loopback() -> SocketAddr {
+pub(crate) fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
 /// A running server.
-pub struct Running {
-    pub address: SocketAddr,
-    pub handle: Handle,
-    pub end: JoinHandle<Stopped>,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: Handle,
+    pub(crate) end: JoinHandle<Stopped>,
 }
 
-pub async fn start(builder: Builder) -> Running {
+pub(crate) async fn start(builder: Builder) -> Running {
     let server = builder.bind().await.expect("loopback has a free port");
     let (address, handle) = (server.local_addr(), server.handle());
     let end = tokio::spawn(server.serve());
@@ -79,25 +79,27 @@ pub async fn start(builder: Builder) -> Running {
 }
 
 /// Fails the test rather than letting it hang.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future)
         .await
         .expect("this ends within 20 seconds")
 }
 
-pub type Http1 = http1::SendRequest<Full<Bytes>>;
-pub type Http2 = http2::SendRequest<Full<Bytes>>;
+pub(crate) type Http1 = http1::SendRequest<Full<Bytes>>;
+pub(crate) type Http2 = http2::SendRequest<Full<Bytes>>;
 
-pub async fn http1_over<S>(stream: S) -> Http1
+pub(crate) async fn http1_over<S>(stream: S) -> Http1
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (send, connection) = http1::handshake(TokioIo::new(stream)).await.expect("a connection");
+    let (send, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .expect("a connection");
     tokio::spawn(connection);
     send
 }
 
-pub async fn http2_over<S>(stream: S) -> Http2
+pub(crate) async fn http2_over<S>(stream: S) -> Http2
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -107,11 +109,11 @@ where
     send
 }
 
-pub async fn http1(address: SocketAddr) -> Http1 {
+pub(crate) async fn http1(address: SocketAddr) -> Http1 {
     http1_over(TcpStream::connect(address).await.expect("the server listens")).await
 }
 
-pub fn request(method: Method, uri: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+pub(crate) fn request(method: Method, uri: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     Request::builder()
         .method(method)
         .uri(uri)
@@ -120,18 +122,23 @@ pub fn request(method: Method, uri: &str, body: impl Into<Bytes>) -> Request<Ful
         .expect("a request")
 }
 
-pub fn get(uri: &str) -> Request<Full<Bytes>> {
+pub(crate) fn get(uri: &str) -> Request<Full<Bytes>> {
     request(Method::GET, uri, "")
 }
 
-pub async fn read(response: Response<Incoming>) -> (StatusCode, String) {
+pub(crate) async fn read(response: Response<Incoming>) -> (StatusCode, String) {
     let status = response.status();
-    let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .expect("a whole body")
+        .to_bytes();
     (status, String::from_utf8(body.to_vec()).expect("text"))
 }
 
 /// One request on a connection of its own.
-pub async fn ask(address: SocketAddr, uri: &str) -> (StatusCode, String) {
+pub(crate) async fn ask(address: SocketAddr, uri: &str) -> (StatusCode, String) {
     let mut client = http1(address).await;
     read(client.send_request(get(uri)).await.expect("an answer")).await
 }

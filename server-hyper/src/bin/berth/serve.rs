@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use registry_auth::StaticPolicy;
 use registry_core::http::Service;
+use registry_core::wrappers::Authorized;
 use server_hyper::admin::Admin;
 use server_hyper::config::{Config, Loaded, Problem};
 use server_hyper::metrics::Metrics;
@@ -82,8 +84,10 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     let stores = stores(loaded)?;
     let metrics = Metrics::new();
 
+    // Nothing is allowed that no rule allows; the one rule there is so far is what `allow_anonymous` stands for.
+    let registry = Authorized::around(Arc::clone(&stores.registry), StaticPolicy::open());
     let service =
-        Service::new(Arc::clone(&stores.registry), TokioRuntime::shared()).limits(config.protocol_limits());
+        Service::new(Arc::new(registry), TokioRuntime::shared()).limits(config.protocol_limits());
     let mut builder = Server::builder()
         .service(service)
         .limits(config.server_limits())

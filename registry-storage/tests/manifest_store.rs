@@ -1,0 +1,34 @@
+//! The contract between push and collector, over each kind of records.
+
+use std::sync::Arc;
+
+use registry_core::Timestamp;
+use registry_core::runtime::Threads;
+use registry_core::store::Lifetimes;
+use registry_storage::clock::ManualClock;
+use registry_storage::kv::{EmbeddedKv, Options};
+use registry_storage::memory::MemoryKv;
+use registry_storage::records::Records;
+use registry_storage::testkit::manifest_store::Fixture;
+
+async fn in_memory() -> Fixture {
+    let clock = ManualClock::at(Timestamp(1_700_000_000_000));
+    let kv = Arc::new(MemoryKv::with_clock(clock.clock()));
+    let records = Records::new(kv, Threads::shared(), Lifetimes::default());
+    Fixture::new(Arc::new(records), clock)
+}
+
+async fn embedded() -> Fixture {
+    let clock = ManualClock::at(Timestamp(1_700_000_000_000));
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = Options {
+        clock: clock.clock(),
+        ..Options::default()
+    };
+    let kv = EmbeddedKv::open(directory.path(), options).expect("records");
+    let records = Records::new(Arc::new(kv), Threads::shared(), Lifetimes::default());
+    Fixture::new(Arc::new(records), clock).guarded_by(directory)
+}
+
+registry_storage::manifest_store_suite!(memory, in_memory);
+registry_storage::manifest_store_suite!(embedded_stack, embedded);
