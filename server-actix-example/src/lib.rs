@@ -1,142 +1,113 @@
-//! The registry under actix-web.
+//! The registry under actix-web: all that a shell has to do.
 //!
-//! All there is to do is translate: actix has its own types for heads, and payloads that stay on one thread. The
-//! service, the registry behind it and their tests are the same as under hyper.
+//! Actix's heads are of `http` 0.2, so each is converted; its bodies stay on their thread, so what arrives is pumped
+//! through a bounded channel, which fills when the registry does not read and so stops the pump, actix, and in the
+//! end the client. What is sent is polled by actix only as fast as the client reads.
 #![forbid(unsafe_code)]
+
+mod runtime;
 
 use std::io;
 use std::net::TcpListener;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use actix_web::body::{BodySize, MessageBody};
+use actix_web::body::SizedStream;
 use actix_web::dev::Server;
-use actix_web::http::StatusCode as ActixStatus;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, rt, web};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{App, HttpRequest, HttpResponse, HttpResponseBuilder, HttpServer, web};
 use bytes::Bytes;
 use futures_channel::mpsc;
-use futures_core::future::BoxFuture;
-use futures_util::{SinkExt, StreamExt};
-use http_body::{Body as _, Frame};
-use http_body_util::StreamBody;
+use futures_util::future::{Either, select};
+use futures_util::{SinkExt, Stream, StreamExt, TryStreamExt};
+use http_body_util::{BodyExt, StreamBody};
 use registry_core::http::{Body, RemoteAddr, Service};
-use registry_core::{Runtime, Timestamp};
 
-/// Serves `service` on `listener` until the returned server is stopped.
+pub use runtime::TokioRuntime;
+
+/// Serves `service` on a socket that listens already, until the returned server is stopped.
 ///
 /// # Errors
-/// If the listener cannot be used.
+/// If the socket cannot be used.
 pub fn serve(service: Service, listener: TcpListener) -> io::Result<Server> {
     let app = move || {
-        let service = service.clone();
-        App::new().default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
-            let service = service.clone();
-            async move { answer(&service, &request, payload).await }
-        }))
+        App::new()
+            .app_data(web::Data::new(service.clone()))
+            .default_service(web::to(answer))
     };
-    Ok(HttpServer::new(app).workers(2).client_request_timeout(Duration::from_secs(30)).listen(listener)?.run())
+    Ok(HttpServer::new(app).listen(listener)?.run())
 }
 
-async fn answer(service: &Service, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
-    match head(request) {
-        Ok(head) => respond(service.handle(head.map(|()| receive(payload))).await),
-        Err(_) => HttpResponse::BadRequest().finish(),
+/// One request through the service.
+async fn answer(service: web::Data<Service>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    let (sender, receiver) = mpsc::channel(0);
+    let request = match convert(&request, receiver) {
+        Ok(request) => request,
+        Err(_) => return HttpResponse::BadRequest().finish(),
+    };
+    let answering = std::pin::pin!(service.handle(request));
+    // Given up with the answer: what the registry did not want is not waited for.
+    let pumping = std::pin::pin!(pump(payload, sender));
+    let answer = match select(answering, pumping).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(((), answering)) => answering.await,
+    };
+    respond(answer)
+}
+
+/// Moves what arrives to the registry. A connection that breaks is an error at its end.
+async fn pump(payload: web::Payload, mut registry: mpsc::Sender<io::Result<Bytes>>) {
+    let mut pieces = payload.map_err(io::Error::other);
+    while let Some(piece) = pieces.next().await {
+        let ends = piece.is_err();
+        if registry.send(piece).await.is_err() || ends {
+            return;
+        }
     }
 }
 
-/// The request's head in the types of the `http` crate that the core uses.
-fn head(request: &HttpRequest) -> http::Result<http::Request<()>> {
-    let mut head = http::Request::builder().method(request.method().as_str()).uri(request.uri().to_string());
+/// The head in `http` 1, with the body that the pump fills.
+fn convert(
+    request: &HttpRequest,
+    body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+) -> http::Result<http::Request<impl http_body::Body<Data = Bytes, Error = io::Error> + Send + 'static>> {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let mut converted = http::Request::builder()
+        .method(request.method().as_str())
+        .uri(target);
     for (name, value) in request.headers() {
-        head = head.header(name.as_str(), value.as_bytes());
+        converted = converted.header(name.as_str(), value.as_bytes());
     }
-    if let Some(remote) = request.peer_addr() {
-        head = head.extension(RemoteAddr(remote.ip()));
+    if let Some(peer) = request.peer_addr() {
+        converted = converted.extension(RemoteAddr(peer.ip()));
     }
-    head.body(())
+    converted.body(StreamBody::new(body.map_ok(http_body::Frame::data)))
 }
 
-/// The payload as a body that may cross threads. One chunk waits in the channel; the next is read from the
-/// connection only once that is taken, so a slow registry slows its client and fills no memory.
-fn receive(mut payload: web::Payload) -> StreamBody<mpsc::Receiver<io::Result<Frame<Bytes>>>> {
-    let (mut send, receive) = mpsc::channel(0);
-    rt::spawn(async move {
-        while let Some(chunk) = payload.next().await {
-            // A client that goes away in the middle reaches the registry as an error, never as an end.
-            let frame = chunk.map(Frame::data).map_err(|error| io::Error::new(io::ErrorKind::UnexpectedEof, error.to_string()));
-            if send.send(frame).await.is_err() {
-                break;
-            }
-        }
-    });
-    StreamBody::new(receive)
-}
-
-fn respond(response: http::Response<Body>) -> HttpResponse {
-    let (head, body) = response.into_parts();
-    let status = ActixStatus::from_u16(head.status.as_u16()).unwrap_or(ActixStatus::INTERNAL_SERVER_ERROR);
-    let mut response = HttpResponse::build(status);
-    for (name, value) in &head.headers {
-        if name != http::header::CONTENT_LENGTH {
-            response.append_header((name.as_str(), value.as_bytes()));
+/// The answer in actix's types. Its length is the one that the service announces, which for HEAD is not that of the
+/// body, as there is none.
+fn respond(answer: http::Response<Body>) -> HttpResponse {
+    let (head, body) = answer.into_parts();
+    let status = StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponseBuilder::new(status);
+    for (name, value) in head
+        .headers
+        .iter()
+        .filter(|(name, _)| *name != http::header::CONTENT_LENGTH)
+    {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+            response.append_header((name, value));
         }
     }
-    // An answer to HEAD announces the length of a body that it does not have.
-    let announced = head.headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let size = match announced.or(body.size_hint().exact()) {
-        _ if matches!(head.status.as_u16(), 204 | 304) => BodySize::None,
-        Some(length) => BodySize::Sized(length),
-        None => BodySize::Stream,
-    };
-    response.body(Sent { body, size })
-}
-
-/// A body on its way out, read only as fast as the connection takes it.
-struct Sent {
-    body: Body,
-    size: BodySize,
-}
-
-impl MessageBody for Sent {
-    type Error = io::Error;
-
-    fn size(&self) -> BodySize {
-        self.size
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        return response.finish();
     }
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        Poll::Ready(frame.and_then(|frame| frame.map(|frame| frame.into_data().ok()).transpose()))
-    }
-}
-
-/// Actix's runtime, which is tokio, as the core needs it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ActixRuntime;
-
-impl ActixRuntime {
-    /// As the shared form that the stores and the service take.
-    pub fn shared() -> Arc<dyn Runtime> {
-        Arc::new(ActixRuntime)
-    }
-}
-
-impl Runtime for ActixRuntime {
-    fn now(&self) -> Timestamp {
-        Timestamp::system()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
-    }
-
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        tokio::spawn(task);
-    }
-
-    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
-        tokio::task::spawn_blocking(work);
-    }
+    let announced = head.headers.get(http::header::CONTENT_LENGTH);
+    let length = announced
+        .and_then(|length| length.to_str().ok()?.parse().ok())
+        .unwrap_or_else(|| body.left());
+    response.body(SizedStream::new(length, body.into_data_stream()))
 }

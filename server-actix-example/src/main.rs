@@ -1,56 +1,66 @@
-//! An open registry in memory, under actix-web, on a loopback address.
-#![forbid(unsafe_code)]
+//! An open registry under actix-web, for this machine only.
 
-use std::io::{self, Write};
+use std::error::Error;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::Parser;
 use registry_core::http::Service;
 use registry_core::store::Lifetimes;
-use registry_core::{LocalRegistry, Options};
+use registry_core::{LocalRegistry, Options, Runtime};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
 use registry_storage::records::Records;
-use server_actix_example::{ActixRuntime, serve};
+use server_actix_example::{TokioRuntime, serve};
 
-const USAGE: &str = "usage: server-actix-example [--listen 127.0.0.1:5000] [--print-address]";
-
+/// Serves an open registry to this machine.
+#[derive(Parser)]
 struct Arguments {
+    /// Where to listen; port 0 takes one that is free.
+    #[arg(long, default_value = "127.0.0.1:5000")]
     listen: SocketAddr,
+    /// Keep everything in this directory; without it, in memory.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Print the address to standard output once it is listened on.
+    #[arg(long)]
     print_address: bool,
 }
 
-fn arguments() -> Result<Arguments, String> {
-    let mut parsed = Arguments { listen: SocketAddr::from(([127, 0, 0, 1], 5000)), print_address: false };
-    let mut given = std::env::args().skip(1);
-    while let Some(argument) = given.next() {
-        match argument.as_str() {
-            "--listen" => {
-                let address = given.next().ok_or("--listen takes an address")?;
-                parsed.listen = address.parse().map_err(|why| format!("--listen {address}: {why}"))?;
-            }
-            "--print-address" => parsed.print_address = true,
-            other => return Err(format!("{other} is no argument\n{USAGE}")),
-        }
-    }
-    if !parsed.listen.ip().is_loopback() {
-        return Err(format!("--listen {}: anyone may push here, so it must be a loopback address", parsed.listen));
-    }
-    Ok(parsed)
-}
-
 #[actix_web::main]
-async fn main() -> io::Result<()> {
-    let arguments = arguments().map_err(io::Error::other)?;
-    let runtime = ActixRuntime::shared();
-    let records = Records::new(Arc::new(MemoryKv::new()), runtime.clone(), Lifetimes::default());
-    let bytes = Arc::new(MemoryBytes::new());
-    let registry =
-        LocalRegistry::new(Arc::new(records), bytes.clone(), bytes, runtime.clone(), Options::default());
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    if !arguments.listen.ip().is_loopback() {
+        return Err(
+            "this example lets everybody do everything; it listens on a loopback address only".into(),
+        );
+    }
+    let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime::current());
+    let registry = registry(arguments.data.as_deref(), Arc::clone(&runtime))?;
     let listener = TcpListener::bind(arguments.listen)?;
     let address = listener.local_addr()?;
     let server = serve(Service::new(Arc::new(registry), runtime), listener)?;
     if arguments.print_address {
-        writeln!(io::stdout(), "{address}")?;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{address}").and_then(|()| out.flush())?;
     }
-    server.await
+    Ok(server.await?)
+}
+
+fn registry(data: Option<&Path>, runtime: Arc<dyn Runtime>) -> Result<LocalRegistry, Box<dyn Error>> {
+    let (lifetimes, options) = (Lifetimes::default(), Options::default());
+    Ok(match data {
+        None => {
+            let bytes = Arc::new(MemoryBytes::new());
+            let records = Records::new(Arc::new(MemoryKv::new()), Arc::clone(&runtime), lifetimes);
+            LocalRegistry::new(Arc::new(records), bytes.clone(), bytes, runtime, options)
+        }
+        Some(directory) => {
+            let stores = registry_storage::open(directory, Arc::clone(&runtime))?;
+            let bytes = Arc::new(stores.bytes);
+            let records = Records::new(Arc::new(stores.kv), Arc::clone(&runtime), lifetimes);
+            LocalRegistry::new(Arc::new(records), bytes.clone(), bytes, runtime, options)
+        }
+    })
 }

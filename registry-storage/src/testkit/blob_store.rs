@@ -241,6 +241,10 @@ pub async fn list_is_in_order_and_its_pages_make_the_whole(f: F) {
                 break;
             }
             found.extend(page);
+            assert!(
+                found.len() <= expected.len(),
+                "a page began before the end of the last"
+            );
         }
         assert_eq!(found, expected, "by {limit}");
     }

@@ -1,0 +1,263 @@
+//! `cargo xtask test`: every check that a change must pass, each run even if another failed.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::command::watched;
+use crate::report::{Job, Outcome, counts, seconds, summary};
+use crate::server::Server;
+use crate::{conformance, e2e, root, tools};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run only this job; may be given more than once.
+    #[arg(long, value_name = "JOB", value_parser = job_name)]
+    only: Vec<String>,
+    /// Leave this job out; may be given more than once.
+    #[arg(long, value_name = "JOB", value_parser = job_name)]
+    skip: Vec<String>,
+    /// Use this program of the conformance suite instead of installing the pinned one.
+    #[arg(long, value_name = "PROGRAM")]
+    suite: Option<PathBuf>,
+    /// Print the outcome as JSON on standard output, and all else on standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A job: its name, what it is for, and what it does; the text it returns is a remark for the closing table.
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    work: fn(&Shell) -> Result<String>,
+}
+
+/// The jobs in order: the quick ones first, so that a slip shows early.
+const STEPS: [Step; 10] = [
+    Step {
+        name: "format",
+        about: "rustfmt changes nothing",
+        work: format,
+    },
+    Step {
+        name: "clippy",
+        about: "no lint warns",
+        work: clippy,
+    },
+    Step {
+        name: "tests",
+        about: "unit, integration and documentation tests",
+        work: tests,
+    },
+    Step {
+        name: "deny",
+        about: "licences, banned crates, sources",
+        work: deny,
+    },
+    Step {
+        name: "advisories",
+        about: "known vulnerabilities in dependencies",
+        work: advisories,
+    },
+    Step {
+        name: "model",
+        about: "the model of push and collection holds its properties",
+        work: model,
+    },
+    Step {
+        name: "weakenings",
+        about: "the model catches each rule taken away",
+        work: weakenings,
+    },
+    Step {
+        name: "conformance-hyper",
+        about: "the official suite against berth",
+        work: conformance_hyper,
+    },
+    Step {
+        name: "conformance-actix",
+        about: "the official suite against the actix example",
+        work: conformance_actix,
+    },
+    Step {
+        name: "e2e",
+        about: "real clients round-trip tiny images",
+        work: e2e_slice,
+    },
+];
+
+fn job_name(text: &str) -> Result<String, String> {
+    match STEPS.iter().find(|step| step.name == text) {
+        Some(step) => Ok(step.name.to_owned()),
+        None => Err(format!("the jobs are {}", STEPS.map(|step| step.name).join(", "))),
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<bool> {
+    let shell = Shell {
+        quiet: args.json,
+        suite: args.suite.clone(),
+    };
+    let mut jobs = Vec::new();
+    for step in &STEPS {
+        let chosen = args.only.is_empty() || args.only.iter().any(|name| name == step.name);
+        if !chosen || args.skip.iter().any(|name| name == step.name) {
+            continue;
+        }
+        shell.say(&format!("\n== {}: {}", step.name, step.about));
+        let job = Job::run(step.name, || (step.work)(&shell));
+        if let Outcome::Failed(why) = &job.outcome {
+            shell.say(why);
+        }
+        shell.say(&format!(
+            "== {} {} in {}",
+            job.name,
+            job.outcome.word(),
+            seconds(job.took)
+        ));
+        jobs.push(job);
+    }
+    ensure!(!jobs.is_empty(), "--only and --skip leave no job");
+    let (passed, failed) = counts(&jobs);
+    if args.json {
+        let list: Vec<Value> = jobs.iter().map(Job::to_json).collect();
+        println!("{}", json!({ "jobs": list, "passed": passed, "failed": failed }));
+    } else {
+        println!("{}", summary(&jobs));
+    }
+    Ok(failed == 0)
+}
+
+/// What the jobs need to know of the command line: whether their output leaves standard output alone.
+struct Shell {
+    quiet: bool,
+    /// The conformance suite's program, if one was given.
+    suite: Option<PathBuf>,
+}
+
+impl Shell {
+    fn say(&self, text: &str) {
+        if self.quiet {
+            eprintln!("{text}")
+        } else {
+            println!("{text}")
+        }
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new("cargo");
+        command.current_dir(root()).args(arguments);
+        ensure!(
+            watched(&mut command, self.quiet)?,
+            "cargo {} failed",
+            arguments.join(" ")
+        );
+        Ok(String::new())
+    }
+}
+
+fn format(shell: &Shell) -> Result<String> {
+    shell.cargo(&["fmt", "--all", "--check"])
+}
+
+fn clippy(shell: &Shell) -> Result<String> {
+    shell.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+fn tests(shell: &Shell) -> Result<String> {
+    shell.cargo(&["test", "--workspace"])
+}
+
+fn deny(shell: &Shell) -> Result<String> {
+    tools::cargo_deny()?;
+    shell.cargo(&["deny", "check", "licenses", "bans", "sources"])
+}
+
+/// Says so and goes on if the advisory database cannot be fetched: that is the network's state and not the
+/// code's. Anything else that cargo-deny refuses is a failure.
+fn advisories(shell: &Shell) -> Result<String> {
+    tools::cargo_deny()?;
+    let mut command = Command::new("cargo");
+    let output = command
+        .current_dir(root())
+        .args(["deny", "check", "advisories"])
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        return Ok("checked".to_owned());
+    }
+    if said.contains("failed to fetch advisory database") {
+        let note = "NOT CHECKED: the advisory database cannot be fetched from here";
+        shell.say(note);
+        return Ok(note.to_owned());
+    }
+    bail!("{}", said.trim())
+}
+
+fn model(shell: &Shell) -> Result<String> {
+    shell.cargo(&[
+        "run",
+        "--quiet",
+        "--release",
+        "-p",
+        "registry-gc",
+        "--bin",
+        "model",
+        "--",
+        "check",
+    ])
+}
+
+fn weakenings(shell: &Shell) -> Result<String> {
+    shell.cargo(&[
+        "run",
+        "--quiet",
+        "--release",
+        "-p",
+        "registry-gc",
+        "--bin",
+        "model",
+        "--",
+        "weakenings",
+    ])
+}
+
+fn conformance_hyper(shell: &Shell) -> Result<String> {
+    conform(shell, Server::Hyper)
+}
+
+fn conformance_actix(shell: &Shell) -> Result<String> {
+    conform(shell, Server::Actix)
+}
+
+fn conform(shell: &Shell, server: Server) -> Result<String> {
+    let suite = conformance::suite(shell.suite.as_deref())?;
+    let jobs = conformance::check_server(&suite, server, conformance::Version::All);
+    let remarks: Vec<String> = jobs
+        .iter()
+        .map(|job| match &job.outcome {
+            Outcome::Passed => format!("{}: {}", job.name, job.note),
+            Outcome::Failed(why) => format!("{}: {why}", job.name),
+        })
+        .collect();
+    shell.say(&remarks.join("\n"));
+    ensure!(counts(&jobs).1 == 0, "{}", remarks.join("; "));
+    Ok(remarks.join("; "))
+}
+
+fn e2e_slice(shell: &Shell) -> Result<String> {
+    e2e::slice(Server::Hyper, shell.quiet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_job_is_refused_with_the_names_of_the_known() {
+        assert!(job_name("clippy").is_ok());
+        assert!(job_name("clipy").unwrap_err().contains("weakenings"));
+    }
+}
