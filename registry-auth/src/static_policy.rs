@@ -61,7 +61,11 @@ pub struct InvalidPattern(String);
 
 impl fmt::Display for InvalidPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no pattern: write `*`, `team/*` or a whole repository name", self.0)
+        write!(
+            f,
+            "{:?} is no pattern: write `*`, `team/*` or a whole repository name",
+            self.0
+        )
     }
 }
 
@@ -74,7 +78,10 @@ impl FromStr for Pattern {
         let invalid = |_: InvalidName| InvalidPattern(s.to_owned());
         match s.strip_suffix("/*") {
             _ if s == "*" => Ok(Pattern::All),
-            Some(parent) => Ok(Pattern::Below(format!("{}/", parent.parse::<RepositoryName>().map_err(invalid)?))),
+            Some(parent) => Ok(Pattern::Below(format!(
+                "{}/",
+                parent.parse::<RepositoryName>().map_err(invalid)?
+            ))),
             None => Ok(Pattern::One(s.parse().map_err(invalid)?)),
         }
     }
@@ -102,7 +109,11 @@ impl Pattern {
 impl Rule {
     /// Grants `who` these actions on these repositories.
     pub fn new(who: Who, repositories: Pattern, actions: impl IntoIterator<Item = Action>) -> Self {
-        Rule { who, repositories, actions: actions.into_iter().collect() }
+        Rule {
+            who,
+            repositories,
+            actions: actions.into_iter().collect(),
+        }
     }
 
     fn is_about(&self, identity: &Identity) -> bool {
@@ -118,12 +129,18 @@ impl Rule {
 impl StaticPolicy {
     /// A policy of these rules. Without any, nobody may do anything.
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
-        StaticPolicy { rules: rules.into_iter().collect() }
+        StaticPolicy {
+            rules: rules.into_iter().collect(),
+        }
     }
 
     /// Everybody may do everything: an open registry.
     pub fn open() -> Self {
-        StaticPolicy::new([Rule::new(Who::Anyone, Pattern::All, [Action::Pull, Action::Push, Action::Delete])])
+        StaticPolicy::new([Rule::new(
+            Who::Anyone,
+            Pattern::All,
+            [Action::Pull, Action::Push, Action::Delete],
+        )])
     }
 
     /// The rules about an identity.
@@ -133,7 +150,9 @@ impl StaticPolicy {
 
     fn grants(&self, identity: &Identity, access: &Access) -> bool {
         self.about(identity).any(|rule| match access {
-            Access::Repository(name, action) => rule.repositories.matches(name) && rule.actions.contains(action),
+            Access::Repository(name, action) => {
+                rule.repositories.matches(name) && rule.actions.contains(action)
+            }
             // Anybody who may pull something may ask for the list; it holds what they may see.
             Access::Catalog => rule.actions.contains(&Action::Pull),
         })
@@ -141,7 +160,9 @@ impl StaticPolicy {
 
     fn sees(&self, identity: &Identity, access: &Access) -> bool {
         match access {
-            Access::Repository(name, _) => self.grants(identity, &Access::Repository(name.clone(), Action::Pull)),
+            Access::Repository(name, _) => {
+                self.grants(identity, &Access::Repository(name.clone(), Action::Pull))
+            }
             Access::Catalog => true,
         }
     }
@@ -150,22 +171,32 @@ impl StaticPolicy {
 #[async_trait]
 impl Authorizer for StaticPolicy {
     async fn authorize(&self, identity: &Identity, accesses: &[Access]) -> Result<Decision> {
-        Ok(match accesses.iter().find(|access| !self.grants(identity, access)) {
-            None => Decision::Allowed,
-            Some(refused) => Decision::Denied { visible: self.sees(identity, refused) },
-        })
+        Ok(
+            match accesses.iter().find(|access| !self.grants(identity, access)) {
+                None => Decision::Allowed,
+                Some(refused) => Decision::Denied {
+                    visible: self.sees(identity, refused),
+                },
+            },
+        )
     }
 
     async fn visible(&self, identity: &Identity) -> Result<Visible> {
         let (mut names, mut prefixes) = (Vec::new(), Vec::new());
-        for rule in self.about(identity).filter(|rule| rule.actions.contains(&Action::Pull)) {
+        for rule in self
+            .about(identity)
+            .filter(|rule| rule.actions.contains(&Action::Pull))
+        {
             match &rule.repositories {
                 Pattern::All => return Ok(Visible::All),
                 Pattern::Below(prefix) => prefixes.push(prefix.clone()),
                 Pattern::One(name) => names.push(name.clone()),
             }
         }
-        Ok(Visible::Only { names: names.into(), prefixes: prefixes.into() })
+        Ok(Visible::Only {
+            names: names.into(),
+            prefixes: prefixes.into(),
+        })
     }
 }
 
@@ -178,7 +209,11 @@ mod tests {
         StaticPolicy::new([
             Rule::new(Who::Anyone, "public/*".parse().unwrap(), [Action::Pull]),
             Rule::new(Who::Authenticated, "shared".parse().unwrap(), [Action::Pull]),
-            Rule::new(Who::Named("ci".into()), "team/*".parse().unwrap(), [Action::Pull, Action::Push]),
+            Rule::new(
+                Who::Named("ci".into()),
+                "team/*".parse().unwrap(),
+                [Action::Pull, Action::Push],
+            ),
         ])
     }
 
@@ -191,21 +226,47 @@ mod tests {
     fn what_no_rule_grants_is_denied() {
         let ci = Identity::Named("ci".into());
         assert_eq!(decide(&ci, "team/app", Action::Push), Decision::Allowed);
-        assert_eq!(decide(&ci, "team/app", Action::Delete), Decision::Denied { visible: true });
-        assert_eq!(decide(&ci, "teammate/app", Action::Pull), Decision::Denied { visible: false });
-        assert_eq!(decide(&Identity::Anonymous, "public/x", Action::Pull), Decision::Allowed);
-        assert_eq!(decide(&Identity::Anonymous, "public/x", Action::Push), Decision::Denied { visible: true });
-        assert_eq!(decide(&Identity::Anonymous, "shared", Action::Pull), Decision::Denied { visible: false });
-        assert_eq!(decide(&Identity::Named("eve".into()), "shared", Action::Pull), Decision::Allowed);
+        assert_eq!(
+            decide(&ci, "team/app", Action::Delete),
+            Decision::Denied { visible: true }
+        );
+        assert_eq!(
+            decide(&ci, "teammate/app", Action::Pull),
+            Decision::Denied { visible: false }
+        );
+        assert_eq!(
+            decide(&Identity::Anonymous, "public/x", Action::Pull),
+            Decision::Allowed
+        );
+        assert_eq!(
+            decide(&Identity::Anonymous, "public/x", Action::Push),
+            Decision::Denied { visible: true }
+        );
+        assert_eq!(
+            decide(&Identity::Anonymous, "shared", Action::Pull),
+            Decision::Denied { visible: false }
+        );
+        assert_eq!(
+            decide(&Identity::Named("eve".into()), "shared", Action::Pull),
+            Decision::Allowed
+        );
     }
 
     #[test]
     fn what_may_be_seen_is_what_may_be_pulled() {
-        for identity in [Identity::Anonymous, Identity::Named("ci".into()), Identity::Named("eve".into())] {
+        for identity in [
+            Identity::Anonymous,
+            Identity::Named("ci".into()),
+            Identity::Named("eve".into()),
+        ] {
             let visible = block_on(policy().visible(&identity)).unwrap();
             for name in ["public/x", "shared", "team/app", "other"] {
                 let pulls = decide(&identity, name, Action::Pull) == Decision::Allowed;
-                assert_eq!(visible.contains(&name.parse().unwrap()), pulls, "{identity} {name}");
+                assert_eq!(
+                    visible.contains(&name.parse().unwrap()),
+                    pulls,
+                    "{identity} {name}"
+                );
             }
         }
     }

@@ -129,20 +129,40 @@ impl Visible {
     /// What both let be seen.
     #[must_use]
     pub fn and(&self, other: &Visible) -> Visible {
-        let (Visible::Only { names, prefixes }, Visible::Only { names: other_names, prefixes: other_prefixes }) =
-            (self, other)
+        let (
+            Visible::Only { names, prefixes },
+            Visible::Only {
+                names: other_names,
+                prefixes: other_prefixes,
+            },
+        ) = (self, other)
         else {
-            return if *self == Visible::All { other.clone() } else { self.clone() };
+            return if *self == Visible::All {
+                other.clone()
+            } else {
+                self.clone()
+            };
         };
         let common = names.iter().filter(|name| other.contains(name)).chain(
-            other_names.iter().filter(|name| self.contains(name) && !names.contains(name)),
+            other_names
+                .iter()
+                .filter(|name| self.contains(name) && !names.contains(name)),
         );
         // Of two prefixes, either one covers the other or they have nothing in common.
-        let covered = |prefix: &&String, by: &[String]| by.iter().any(|other| prefix.starts_with(other.as_str()));
-        let narrower = prefixes.iter().filter(|prefix| covered(prefix, other_prefixes)).chain(
-            other_prefixes.iter().filter(|prefix| covered(prefix, prefixes) && !prefixes.contains(prefix)),
-        );
-        Visible::Only { names: common.cloned().collect(), prefixes: narrower.cloned().collect() }
+        let covered =
+            |prefix: &&String, by: &[String]| by.iter().any(|other| prefix.starts_with(other.as_str()));
+        let narrower = prefixes
+            .iter()
+            .filter(|prefix| covered(prefix, other_prefixes))
+            .chain(
+                other_prefixes
+                    .iter()
+                    .filter(|prefix| covered(prefix, prefixes) && !prefixes.contains(prefix)),
+            );
+        Visible::Only {
+            names: common.cloned().collect(),
+            prefixes: narrower.cloned().collect(),
+        }
     }
 }
 
@@ -286,11 +306,18 @@ mod tests {
             names: names.iter().map(|name| name.parse().unwrap()).collect(),
             prefixes: prefixes.iter().map(|prefix| (*prefix).to_owned()).collect(),
         };
-        let (a, b) = (view(&["x", "a/b/c", "y"], &["a/b/", "d/"]), view(&["x", "d/e"], &["a/", "d/e/", "z/"]));
+        let (a, b) = (
+            view(&["x", "a/b/c", "y"], &["a/b/", "d/"]),
+            view(&["x", "d/e"], &["a/", "d/e/", "z/"]),
+        );
         let both = a.and(&b);
         for name in ["x", "y", "a/b/c", "a/b/d", "a/c", "d/e", "d/e/f", "d/g", "z/1"] {
             let name = name.parse().unwrap();
-            assert_eq!(both.contains(&name), a.contains(&name) && b.contains(&name), "{name}");
+            assert_eq!(
+                both.contains(&name),
+                a.contains(&name) && b.contains(&name),
+                "{name}"
+            );
         }
         assert_eq!(a.and(&Visible::All), a);
         assert_eq!(Visible::All.and(&a), a);

@@ -20,7 +20,6 @@ use registry_core::{ByteStream, Digest, Hasher};
 pub(crate) struct Progress {
     taken: AtomicU64,
     waits_for_caller: AtomicBool,
-    sent: AtomicU64,
     failure: Mutex<Option<io::Error>>,
 }
 
@@ -33,11 +32,6 @@ impl Progress {
     /// Whether it is the caller's stream, and not the far end, that everything waits for.
     pub(crate) fn waits_for_caller(&self) -> bool {
         self.waits_for_caller.load(Ordering::Relaxed)
-    }
-
-    /// How many bytes were handed to the connection.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
     }
 
     /// Why the caller's stream ended, if it failed.
@@ -93,12 +87,7 @@ impl http_body::Body for Outgoing {
             .store(next.is_pending(), Ordering::Relaxed);
         next.map(|item| {
             Some(match item? {
-                Ok(bytes) => {
-                    self.progress
-                        .sent
-                        .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                    Ok(Frame::data(bytes))
-                }
+                Ok(bytes) => Ok(Frame::data(bytes)),
                 // The connection is told only that it broke; what broke is kept for the caller.
                 Err(error) => {
                     let kind = error.kind();

@@ -1,27 +1,26 @@
 //! Uploads: end-4, end-5, end-6, end-13, end-14.
 //!
-//! A stream has no length, and a chunk that names its place must name its end too. So bytes that fit a small buffer
-//! are sent as a chunk in its place, which the far end checks. More than that are sent as they come: where they
-//! belong is compared with where the upload is beforehand, and how far it is with what was sent afterwards, so that
-//! another writer in between is noticed; and whatever happens, the digest decides in the end.
+//! A stream has no length, and a chunk that names its place must name its end too. So bytes whose place is named are
+//! sent in chunks of bounded size, each in its place, which the far end checks: nobody else's bytes come in between
+//! unnoticed. Bytes that only go to the end are sent as they come.
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use http::{HeaderMap, Method, Response};
 use hyper::body::Incoming;
 use registry_core::error::{name_unknown, upload_unknown};
 use registry_core::{
     Algorithm, BlobInfo, ByteStream, Context, Digest, Error, ErrorKind, RepositoryName, Result, UploadId,
-    UploadStatus, once,
+    UploadStatus,
 };
 
 use crate::body::Outgoing;
 use crate::wire::{Wire, callers_stream_failed, misbehaved, text};
 use crate::{blobs, session};
 
-/// How many bytes are looked at before it is decided how to send them.
-const HEAD_MAX: usize = 64 << 10;
+/// Longest chunk whose place is named, in bytes: it is held until its length is known.
+const CHUNK_MAX: usize = 4 << 20;
 
 /// How far an upload is, exactly; `Range` cannot tell none from one byte. The header is that of resumable uploads.
 const UPLOAD_OFFSET: &str = "upload-offset";
@@ -90,9 +89,7 @@ pub(crate) async fn status(
     id: &UploadId,
 ) -> Result<UploadStatus> {
     let target = session::target(repository, id)?;
-    let answer = wire
-        .send(ctx, Method::GET, &target, &[], Outgoing::bytes(""))
-        .await?;
+    let answer = wire.fetch(ctx, Method::GET, &target, &[]).await?;
     let answer = wire.expect(answer, &[204], || upload_unknown(id)).await?;
     // The Location may be left out here; then it is the one that was asked.
     match answer.headers().contains_key(LOCATION) {
@@ -127,29 +124,21 @@ pub(crate) async fn append(
     at: Option<u64>,
     bytes: ByteStream,
 ) -> Result<UploadStatus> {
-    let sent = send(wire, ctx, repository, id, at, bytes, Method::PATCH, "").await?;
-    let answer = wire
-        .expect(sent.answer, &[202, 201, 204], || upload_unknown(id))
-        .await?;
-    let mut status = status_of(wire, repository, answer.headers())?;
-    if let Some(at) = at {
-        let end = at + sent.bytes;
-        if status.received != end && !(status.received == 0 && end == 1) {
-            let message = format!(
-                "upload {id} is at byte {} after bytes up to {end} were sent: another request adds to it",
-                status.received
-            );
-            return Err(Error::new(ErrorKind::UploadInvalid, message));
-        }
-        status.received = end;
+    let upload = Upload {
+        wire,
+        ctx,
+        repository,
+    };
+    let Some(at) = at else {
+        return upload.patch(id, None, Outgoing::stream(bytes)).await;
+    };
+    let (id, end, last) = upload.patch_all_but_last(id, at, bytes).await?;
+    match last.is_empty() {
+        true => Ok(UploadStatus { id, received: end }),
+        false => upload.patch_at(&id, end, last).await,
     }
-    Ok(status)
 }
 
-#[allow(
-    clippy::too_many_arguments,
-    reason = "they are those of the trait's operation, and the way to the far end"
-)]
 pub(crate) async fn finish(
     wire: &Wire,
     ctx: &Context,
@@ -159,87 +148,169 @@ pub(crate) async fn finish(
     bytes: ByteStream,
     digest: &Digest,
 ) -> Result<BlobInfo> {
-    let parameter = format!("digest={digest}");
-    let sent = send(wire, ctx, repository, id, at, bytes, Method::PUT, &parameter).await?;
-    wire.expect(sent.answer, &[201], || upload_unknown(id)).await?;
+    let upload = Upload {
+        wire,
+        ctx,
+        repository,
+    };
+    let (id, place, body) = match at {
+        None => (id.clone(), None, Outgoing::stream(bytes)),
+        Some(at) => {
+            let (id, end, last) = upload.patch_all_but_last(id, at, bytes).await?;
+            (id, place(end, &last), Outgoing::bytes(last))
+        }
+    };
+    let mut target = session::target(repository, &id)?;
+    target.push(if target.contains('?') { '&' } else { '?' });
+    target += &format!("digest={digest}");
+    let answer = upload.send(Method::PUT, &target, place.as_deref(), body).await?;
+    wire.expect(answer, &[201], || upload_unknown(&id)).await?;
     blobs::stat(wire, ctx, repository, digest).await
 }
 
-struct Sent {
-    answer: Response<Incoming>,
-    bytes: u64,
+/// `Content-Range` of a chunk that begins at `at`; of no bytes there is none.
+fn place(at: u64, chunk: &Bytes) -> Option<String> {
+    (!chunk.is_empty()).then(|| format!("{at}-{}", at + chunk.len() as u64 - 1))
 }
 
-/// Sends bytes to an upload, to the place where they belong if `at` names it.
-#[allow(clippy::too_many_arguments, reason = "as above")]
-async fn send(
-    wire: &Wire,
-    ctx: &Context,
-    repository: &RepositoryName,
-    id: &UploadId,
-    at: Option<u64>,
-    bytes: ByteStream,
-    method: Method,
-    parameter: &str,
-) -> Result<Sent> {
-    let mut target = session::target(repository, id)?;
-    if !parameter.is_empty() {
-        target.push(if target.contains('?') { '&' } else { '?' });
-        target += parameter;
-    }
-    let (head, rest) = head(bytes).await.map_err(callers_stream_failed)?;
-    let mut place = None;
-    match at {
-        Some(at) if rest.is_none() && !head.is_empty() => {
-            place = Some(format!("{at}-{}", at + head.len() as u64 - 1));
-        }
-        Some(at) => {
-            let now = status(wire, ctx, repository, id).await?.received;
-            // One byte looks like none; see `received`.
-            if now != at && !(now == 0 && at == 1) {
-                let message = format!("upload {id} is at byte {now}; send what comes next");
-                let detail = serde_json::json!({ "upload": id, "received": now });
-                return Err(Error::new(ErrorKind::RangeInvalid, message).with_detail(detail));
+/// Whose uploads, and where.
+#[derive(Clone, Copy)]
+struct Upload<'a> {
+    wire: &'a Wire,
+    ctx: &'a Context,
+    repository: &'a RepositoryName,
+}
+
+impl Upload<'_> {
+    /// Sends the chunks of a stream, each in its place, up to the last, which is left to the caller: with the
+    /// upload's address by then, and where that chunk belongs.
+    async fn patch_all_but_last(
+        self,
+        id: &UploadId,
+        at: u64,
+        mut bytes: ByteStream,
+    ) -> Result<(UploadId, u64, Bytes)> {
+        let (mut id, mut end) = (id.clone(), at);
+        let mut rest = Bytes::new();
+        loop {
+            let chunk = fill(&mut rest, &mut bytes).await.map_err(callers_stream_failed)?;
+            if chunk.len() < CHUNK_MAX {
+                if end == at && chunk.is_empty() {
+                    self.check_at(&id, at).await?;
+                }
+                return Ok((id, end, chunk));
             }
+            let length = chunk.len() as u64;
+            id = self
+                .patch_at(&id, end, chunk)
+                .await
+                .map_err(|why| overtaken(why, end > at))?
+                .id;
+            end += length;
         }
-        None => {}
     }
-    let mut headers = vec![(CONTENT_TYPE, "application/octet-stream")];
-    headers.extend(place.as_deref().map(|place| (CONTENT_RANGE, place)));
-    let body = match rest {
-        None => Outgoing::bytes(head),
-        Some(rest) => Outgoing::stream(Box::pin(once(head).chain(rest))),
-    };
-    let progress = body.progress();
-    let answer = wire.send(ctx, method, &target, &headers, body).await?;
-    Ok(Sent {
-        answer,
-        bytes: progress.sent(),
-    })
+
+    /// Compares where an upload is with where no bytes at all are to be added.
+    async fn check_at(self, id: &UploadId, at: u64) -> Result<()> {
+        let now = status(self.wire, self.ctx, self.repository, id).await?.received;
+        // One byte looks like none; see `received`.
+        if now == at || (now == 0 && at == 1) {
+            return Ok(());
+        }
+        let message = format!("upload {id} is at byte {now}; send what comes next");
+        let detail = serde_json::json!({ "upload": id, "received": now });
+        Err(Error::new(ErrorKind::RangeInvalid, message).with_detail(detail))
+    }
+
+    /// Sends a chunk to its place.
+    async fn patch_at(self, id: &UploadId, at: u64, chunk: Bytes) -> Result<UploadStatus> {
+        let (place, end) = (place(at, &chunk), at + chunk.len() as u64);
+        let status = self.patch(id, place.as_deref(), Outgoing::bytes(chunk)).await?;
+        // The far end has checked the place; of one byte it may say that it is none.
+        Ok(UploadStatus {
+            received: end,
+            ..status
+        })
+    }
+
+    async fn patch(self, id: &UploadId, place: Option<&str>, body: Outgoing) -> Result<UploadStatus> {
+        let target = session::target(self.repository, id)?;
+        let answer = self.send(Method::PATCH, &target, place, body).await?;
+        let answer = self
+            .wire
+            .expect(answer, &[202, 201, 204], || upload_unknown(id))
+            .await?;
+        status_of(self.wire, self.repository, answer.headers())
+    }
+
+    async fn send(
+        self,
+        method: Method,
+        target: &str,
+        place: Option<&str>,
+        body: Outgoing,
+    ) -> Result<Response<Incoming>> {
+        let mut headers = vec![(CONTENT_TYPE, "application/octet-stream")];
+        headers.extend(place.map(|place| (CONTENT_RANGE, place)));
+        self.wire.send(self.ctx, method, target, &headers, body).await
+    }
 }
 
-/// The first bytes of a stream, and what comes after them unless that was all.
-async fn head(mut bytes: ByteStream) -> std::io::Result<(Bytes, Option<ByteStream>)> {
-    let mut head = BytesMut::new();
-    while let Some(chunk) = bytes.next().await {
-        // What came before is sent, and kept by the far end, as it would be in a long stream.
-        let chunk = match chunk {
-            Ok(chunk) => chunk,
-            Err(error) if head.is_empty() => return Err(error),
-            Err(error) => return Ok((head.freeze(), Some(Box::pin(stream::once(async { Err(error) }))))),
-        };
-        if head.len() + chunk.len() > HEAD_MAX {
-            let rest = once(chunk).chain(bytes);
-            return Ok((head.freeze(), Some(Box::pin(rest))));
+/// That an upload is elsewhere is news only for its first chunk; later, another writer has come in between.
+fn overtaken(why: Error, later: bool) -> Error {
+    match why.kind() {
+        ErrorKind::RangeInvalid if later => {
+            let message = "another request adds to this upload; ask how far it is and resume it";
+            Error::new(ErrorKind::UploadInvalid, message).with_source(why)
         }
-        head.extend_from_slice(&chunk);
+        _ => why,
     }
-    Ok((head.freeze(), None))
+}
+
+/// The next chunk of a stream: as long as can be, and shorter only if it is the last. What is too much for it is kept
+/// in `rest`.
+async fn fill(rest: &mut Bytes, bytes: &mut ByteStream) -> std::io::Result<Bytes> {
+    let mut chunk = BytesMut::new();
+    loop {
+        let taken = rest.split_to(rest.len().min(CHUNK_MAX - chunk.len()));
+        chunk.extend_from_slice(&taken);
+        if chunk.len() == CHUNK_MAX {
+            return Ok(chunk.freeze());
+        }
+        match bytes.next().await.transpose()? {
+            Some(piece) => *rest = piece,
+            None => return Ok(chunk.freeze()),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::stream;
+
+    #[tokio::test]
+    async fn chunks_are_full_up_to_the_last_and_make_the_whole() {
+        for length in [0, 1, CHUNK_MAX - 1, CHUNK_MAX, 2 * CHUNK_MAX + 3] {
+            for piece in [CHUNK_MAX / 3 + 1, 5 * CHUNK_MAX] {
+                let whole: Bytes = (0..length).map(|n| (n % 251) as u8).collect();
+                let pieces: Vec<_> = whole
+                    .chunks(piece)
+                    .map(|piece| Ok(whole.slice_ref(piece)))
+                    .collect();
+                let (mut rest, mut bytes) = (Bytes::new(), Box::pin(stream::iter(pieces)) as ByteStream);
+                let mut all = Vec::new();
+                loop {
+                    let chunk = fill(&mut rest, &mut bytes).await.unwrap();
+                    all.extend_from_slice(&chunk);
+                    if chunk.len() < CHUNK_MAX {
+                        break;
+                    }
+                }
+                assert!(all == whole, "{length} bytes in pieces of {piece}");
+            }
+        }
+    }
 
     #[test]
     fn how_far_an_upload_is_counts_its_last_byte() {

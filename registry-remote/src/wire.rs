@@ -70,7 +70,10 @@ impl Wire {
         let uri = self.own(target)?;
         let progress = body.progress();
         let request = self.request(method, uri, headers, body, true)?;
-        self.deadline(ctx, self.exchange(request, &progress)).await
+        self.deadline(ctx, async {
+            self.exchange(request, &progress).await.map_err(Failure::into)
+        })
+        .await
     }
 
     /// Reads `target`, following a few redirects. Another origin is told nothing of who asks, and is left alone
@@ -85,11 +88,7 @@ impl Wire {
         let mut uri = self.own(target)?;
         self.deadline(ctx, async {
             for _ in 0..=REDIRECTS_MAX {
-                let body = Outgoing::bytes("");
-                let progress = body.progress();
-                let own = self.origin.covers(&uri);
-                let request = self.request(method.clone(), uri.clone(), headers, body, own)?;
-                let answer = self.exchange(request, &progress).await?;
+                let answer = self.read(&method, &uri, headers).await?;
                 if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                     return Ok(answer);
                 }
@@ -103,6 +102,22 @@ impl Wire {
             Err(misbehaved(format_args!("more than {REDIRECTS_MAX} redirects")))
         })
         .await
+    }
+
+    /// Sends a request that reads. Once more, if the connection broke: it may have been one that was kept open, and
+    /// that the far end was closing just then.
+    async fn read(&self, method: &Method, uri: &Uri, headers: Headers<'_>) -> Result<Response<Incoming>> {
+        let mut retried = false;
+        loop {
+            let body = Outgoing::bytes("");
+            let progress = body.progress();
+            let own = self.origin.covers(uri);
+            let request = self.request(method.clone(), uri.clone(), headers, body, own)?;
+            match self.exchange(request, &progress).await {
+                Err(Failure::Broken(_)) if !retried => retried = true,
+                outcome => return outcome.map_err(Failure::into),
+            }
+        }
     }
 
     fn own(&self, target: &str) -> Result<Uri> {
@@ -140,7 +155,7 @@ impl Wire {
         &self,
         request: Request<Outgoing>,
         progress: &Arc<Progress>,
-    ) -> Result<Response<Incoming>> {
+    ) -> Result<Response<Incoming>, Failure> {
         let answer = self.client.request(request);
         tokio::pin!(answer);
         let mut taken = progress.taken();
@@ -149,15 +164,15 @@ impl Wire {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(why)) => {
                     return Err(match progress.failure() {
-                        Some(failure) => callers_stream_failed(failure),
-                        None if why.is_connect() => unreachable("cannot be reached", why),
-                        None => unreachable("broke the connection off", why),
+                        Some(failure) => Failure::Other(callers_stream_failed(failure)),
+                        None if why.is_connect() => Failure::Other(unreachable("cannot be reached", why)),
+                        None => Failure::Broken(unreachable("broke the connection off", why)),
                     });
                 }
                 Err(_) if progress.waits_for_caller() || progress.taken() != taken => {
                     taken = progress.taken();
                 }
-                Err(elapsed) => return Err(unreachable("does not answer", elapsed)),
+                Err(elapsed) => return Err(Failure::Other(unreachable("does not answer", elapsed))),
             }
         }
     }
@@ -170,6 +185,21 @@ impl Wire {
             Some(deadline) => tokio::time::timeout(deadline.since(now), work)
                 .await
                 .unwrap_or_else(|elapsed| Err(unreachable("did not answer in time", elapsed))),
+        }
+    }
+}
+
+/// Why there is no answer.
+enum Failure {
+    /// The connection broke, perhaps before the far end saw the request.
+    Broken(Error),
+    Other(Error),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Broken(error) | Failure::Other(error) => error,
         }
     }
 }

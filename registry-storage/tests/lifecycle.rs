@@ -240,6 +240,36 @@ fn a_deferred_child_holds_a_blob_but_opens_nothing() {
 }
 
 #[test]
+fn deleting_a_manifest_with_a_deferred_child_opens_nothing_either() {
+    block_on(async {
+        let house = house(0);
+        let blob = house.push("owner", b"secret").await;
+        let mut put = PutManifest::tagged("v1".parse().unwrap(), OCI, image(&blob.digest, 6));
+        put.options.children = Children::Deferred;
+        let outcome = house
+            .registry
+            .put_manifest(&house.ctx, &name("proxy"), put)
+            .await
+            .unwrap();
+        house
+            .registry
+            .delete_manifest(&house.ctx, &name("proxy"), &outcome.digest)
+            .await
+            .unwrap();
+        assert_eq!(
+            house.read("proxy", &blob.digest).await,
+            Err(ErrorKind::BlobUnknown)
+        );
+        while house.step().await.is_some() {}
+        assert_eq!(
+            house.records.blob_record(&blob.digest).await.unwrap(),
+            None,
+            "nothing holds it any more"
+        );
+    });
+}
+
+#[test]
 fn a_repository_made_again_under_a_name_has_nothing_of_the_old() {
     at_both_sizes(async |house| {
         let blob = house.push("a", b"old").await;

@@ -11,13 +11,28 @@ pub(crate) enum Outcome {
     Passed,
     /// It ran and did not hold, or could not run; why.
     Failed(String),
+    /// Something from outside that it needs is not to be had here; what. Neither a success nor a failure.
+    NotRun(String),
 }
+
+/// The error of a job that needs something from outside which is not to be had here.
+#[derive(Debug)]
+pub(crate) struct NotHere(pub(crate) String);
+
+impl std::fmt::Display for NotHere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotHere {}
 
 impl Outcome {
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Passed => "passed",
             Self::Failed(_) => "FAILED",
+            Self::NotRun(_) => "NOT RUN",
         }
     }
 
@@ -30,6 +45,7 @@ impl<T> From<&anyhow::Result<T>> for Outcome {
     fn from(result: &anyhow::Result<T>) -> Self {
         match result {
             Ok(_) => Self::Passed,
+            Err(error) if error.is::<NotHere>() => Self::NotRun(error.to_string()),
             Err(error) => Self::Failed(format!("{error:#}")),
         }
     }
@@ -61,10 +77,10 @@ impl Job {
     pub(crate) fn to_json(&self) -> Value {
         let why = match &self.outcome {
             Outcome::Passed => None,
-            Outcome::Failed(why) => Some(why),
+            Outcome::Failed(why) | Outcome::NotRun(why) => Some(why),
         };
         json!({
-            "name": self.name, "passed": self.outcome.passed(), "seconds": self.took.as_secs_f64(),
+            "name": self.name, "outcome": self.outcome.word(), "passed": self.outcome.passed(), "seconds": self.took.as_secs_f64(),
             "note": self.note, "why": why,
         })
     }
@@ -102,7 +118,7 @@ pub(crate) fn summary(jobs: &[Job]) -> String {
     for job in jobs {
         let note = match &job.outcome {
             Outcome::Passed => job.note.clone(),
-            Outcome::Failed(why) => why.lines().next().unwrap_or_default().to_owned(),
+            Outcome::Failed(why) | Outcome::NotRun(why) => why.lines().next().unwrap_or_default().to_owned(),
         };
         rows.push(vec![
             job.name.clone(),
@@ -112,13 +128,21 @@ pub(crate) fn summary(jobs: &[Job]) -> String {
         ]);
     }
     let (passed, failed) = counts(jobs);
-    format!("\n{}\n{passed} passed, {failed} failed", table(&rows))
+    let counts = match jobs.len() - passed - failed {
+        0 => format!("{passed} passed, {failed} failed"),
+        skipped => format!("{passed} passed, {failed} failed, {skipped} skipped"),
+    };
+    format!("\n{}\n{counts}", table(&rows))
 }
 
 /// How many passed and how many failed.
 pub(crate) fn counts(jobs: &[Job]) -> (usize, usize) {
     let passed = jobs.iter().filter(|job| job.outcome.passed()).count();
-    (passed, jobs.len() - passed)
+    let failed = jobs
+        .iter()
+        .filter(|job| matches!(job.outcome, Outcome::Failed(_)))
+        .count();
+    (passed, failed)
 }
 
 /// A duration as a person reads it.
@@ -136,6 +160,11 @@ mod tests {
         let bad = Job::run("bad", || anyhow::bail!("broken"));
         let text = summary(&[good, bad]);
         assert_eq!(text.lines().last(), Some("1 passed, 1 failed"));
+        let absent = Job::run("absent", || Err(NotHere("not to be had".to_owned()).into()));
+        assert_eq!(
+            summary(&[absent]).lines().last(),
+            Some("0 passed, 0 failed, 1 skipped")
+        );
         assert!(text.contains("broken"));
     }
 }

@@ -13,8 +13,8 @@ use crate::error::{self, Error, ErrorKind, Result};
 use crate::manifest::ParsedManifest;
 use crate::name::{Reference, RepositoryName, Tag};
 use crate::registry::{
-    Blob, BlobInfo, BlobRead, ByteRange, ByteStream, Manifest, ManifestInfo, MountFrom, Page, PutManifest, PutOutcome,
-    Registry, UploadId, UploadStatus,
+    Blob, BlobInfo, BlobRead, ByteRange, ByteStream, Manifest, ManifestInfo, MountFrom, Page, PutManifest,
+    PutOutcome, Registry, UploadId, UploadStatus,
 };
 use crate::runtime::Runtime;
 use crate::store::{BlobRecord, BlobStore, Location, ManifestStore, ManifestWrite, StoreError, UploadStore};
@@ -52,7 +52,13 @@ impl LocalRegistry {
         runtime: Arc<dyn Runtime>,
         options: Options,
     ) -> Self {
-        LocalRegistry { manifests, blobs, uploads, runtime, options }
+        LocalRegistry {
+            manifests,
+            blobs,
+            uploads,
+            runtime,
+            options,
+        }
     }
 
     /// Whether the record's bytes are there, as far as their length tells. If not, the record is marked, so that
@@ -80,7 +86,12 @@ impl LocalRegistry {
                 return Ok(record);
             }
             // Marked suspect by now, if the record was still the same; then the next look ends this.
-            if self.manifests.blob_record(digest).await?.is_none_or(|now| now.suspect) {
+            if self
+                .manifests
+                .blob_record(digest)
+                .await?
+                .is_none_or(|now| now.suspect)
+            {
                 return Err(error::blob_unknown(digest));
             }
         }
@@ -103,11 +114,22 @@ fn store_failed(why: StoreError) -> Error {
 
 #[async_trait]
 impl Registry for LocalRegistry {
-    async fn stat_blob(&self, ctx: &Context, repository: &RepositoryName, digest: &Digest) -> Result<BlobInfo> {
+    async fn stat_blob(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<BlobInfo> {
         self.check(ctx)?;
         let record = match ctx.may_push {
-            true => self.with_bytes(digest, || self.manifests.lease(repository, digest)).await?,
-            false => self.with_bytes(digest, || self.manifests.blob(repository, digest)).await?,
+            true => {
+                self.with_bytes(digest, || self.manifests.lease(repository, digest))
+                    .await?
+            }
+            false => {
+                self.with_bytes(digest, || self.manifests.blob(repository, digest))
+                    .await?
+            }
         };
         Ok(record.info)
     }
@@ -126,8 +148,11 @@ impl Registry for LocalRegistry {
             let part = match range {
                 None => 0..info.size,
                 Some(range) => range.resolve(info.size).ok_or_else(|| {
-                    Error::new(ErrorKind::RangeInvalid, format!("blob {digest} has {} bytes", info.size))
-                        .with_detail(serde_json::json!({ "digest": digest, "size": info.size }))
+                    Error::new(
+                        ErrorKind::RangeInvalid,
+                        format!("blob {digest} has {} bytes", info.size),
+                    )
+                    .with_detail(serde_json::json!({ "digest": digest, "size": info.size }))
                 })?,
             };
             let read = match &record.location {
@@ -143,7 +168,11 @@ impl Registry for LocalRegistry {
                 },
             };
             if let Some(read) = read {
-                return Ok(Blob { info, range: part, read });
+                return Ok(Blob {
+                    info,
+                    range: part,
+                    read,
+                });
             }
             let now = self.manifests.blob_record(digest).await?;
             if now.as_ref().is_some_and(|now| now.stamp == record.stamp) {
@@ -167,7 +196,9 @@ impl Registry for LocalRegistry {
         from: &MountFrom,
     ) -> Result<Option<BlobInfo>> {
         self.check(ctx)?;
-        let Some(record) = self.manifests.mount(ctx, repository, digest, from).await? else { return Ok(None) };
+        let Some(record) = self.manifests.mount(ctx, repository, digest, from).await? else {
+            return Ok(None);
+        };
         Ok(self.has_bytes(&record).await?.then_some(record.info))
     }
 
@@ -181,15 +212,25 @@ impl Registry for LocalRegistry {
         let id = UploadId::new(self.runtime.random());
         let location = self.uploads.location(&id);
         let algorithm = algorithm.unwrap_or(Algorithm::Sha256);
-        self.manifests.claim(repository, &id, &location, algorithm).await?;
+        self.manifests
+            .claim(repository, &id, &location, algorithm)
+            .await?;
         Ok(UploadStatus { id, received: 0 })
     }
 
-    async fn upload_status(&self, ctx: &Context, repository: &RepositoryName, id: &UploadId) -> Result<UploadStatus> {
+    async fn upload_status(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<UploadStatus> {
         self.check(ctx)?;
         self.manifests.upload(repository, id).await?;
         let received = self.uploads.received(id).await.map_err(store_failed)?;
-        Ok(UploadStatus { id: id.clone(), received })
+        Ok(UploadStatus {
+            id: id.clone(),
+            received,
+        })
     }
 
     async fn append_upload(
@@ -243,7 +284,12 @@ impl Registry for LocalRegistry {
         self.manifests.manifest_bytes(repository, reference).await
     }
 
-    async fn put_manifest(&self, ctx: &Context, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
+    async fn put_manifest(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        put: PutManifest,
+    ) -> Result<PutOutcome> {
         self.check(ctx)?;
         let parsed = ParsedManifest::parse(put.media_type.as_deref(), &put.bytes)?;
         let algorithm = put.digest.map_or(Algorithm::Sha256, |digest| digest.algorithm());
@@ -251,11 +297,22 @@ impl Registry for LocalRegistry {
         if let Some(named) = put.digest.filter(|named| *named != digest) {
             return Err(digest_mismatch(&named, &digest));
         }
-        let write = ManifestWrite { parsed, digest, bytes: put.bytes, tags: put.tags, options: put.options };
+        let write = ManifestWrite {
+            parsed,
+            digest,
+            bytes: put.bytes,
+            tags: put.tags,
+            options: put.options,
+        };
         self.manifests.put_manifest(ctx, repository, write).await
     }
 
-    async fn delete_manifest(&self, ctx: &Context, repository: &RepositoryName, digest: &Digest) -> Result<()> {
+    async fn delete_manifest(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<()> {
         self.check(ctx)?;
         self.manifests.delete_manifest(ctx, repository, digest).await
     }
@@ -286,7 +343,9 @@ impl Registry for LocalRegistry {
         limit: usize,
     ) -> Result<Page<Descriptor>> {
         self.check(ctx)?;
-        self.manifests.list_referrers(repository, subject, artifact_type, after, limit).await
+        self.manifests
+            .list_referrers(repository, subject, artifact_type, after, limit)
+            .await
     }
 
     async fn list_repositories(
@@ -306,6 +365,9 @@ impl Registry for LocalRegistry {
 }
 
 fn digest_mismatch(named: &Digest, actual: &Digest) -> Error {
-    Error::new(ErrorKind::DigestInvalid, format!("the content's digest is {actual}, not {named}"))
-        .with_detail(serde_json::json!({ "digest": named, "actual": actual }))
+    Error::new(
+        ErrorKind::DigestInvalid,
+        format!("the content's digest is {actual}, not {named}"),
+    )
+    .with_detail(serde_json::json!({ "digest": named, "actual": actual }))
 }

@@ -27,33 +27,50 @@ impl LocalRegistry {
         let claim = self.manifests.upload(repository, id).await?;
         let algorithm = claim.algorithm;
         let bytes = self.guarded(claim, bytes);
-        let received = self.uploads.append(id, algorithm, at, bytes).await.map_err(|why| refused(id, why))?;
+        let received = self
+            .uploads
+            .append(id, algorithm, at, bytes)
+            .await
+            .map_err(|why| refused(id, why))?;
         // Acknowledged only if the claim still names these bytes: one that was ended meanwhile has doomed them.
         self.manifests.upload(repository, id).await?;
-        Ok(UploadStatus { id: id.clone(), received })
+        Ok(UploadStatus {
+            id: id.clone(),
+            received,
+        })
     }
 
     /// The stream, as long as its upload is claimed. The claim is renewed as bytes keep coming, and a writer that
     /// slept too long finds out that it is gone before it writes.
     fn guarded(&self, claim: UploadClaim, bytes: ByteStream) -> ByteStream {
         let lifetimes = self.manifests.lifetimes();
-        let renew_after = (lifetimes.longest_write / 4).min(lifetimes.upload_idle / 4).max(Duration::from_millis(1));
+        let renew_after = (lifetimes.longest_write / 4)
+            .min(lifetimes.upload_idle / 4)
+            .max(Duration::from_millis(1));
         let (manifests, runtime) = (self.manifests.clone(), self.runtime.clone());
         let renewed = runtime.now();
-        Box::pin(stream::try_unfold((bytes, claim, renewed), move |(mut bytes, mut claim, mut renewed)| {
-            let (manifests, runtime) = (manifests.clone(), runtime.clone());
-            async move {
-                let Some(chunk) = bytes.next().await else { return Ok(None) };
-                let chunk = chunk?;
-                let now = runtime.now();
-                if now.since(renewed) >= renew_after {
-                    let current = manifests.upload(&claim.repository, &claim.id).await.map_err(io::Error::other)?;
-                    claim = manifests.touch(&current).await.map_err(io::Error::other)?;
-                    renewed = now;
+        Box::pin(stream::try_unfold(
+            (bytes, claim, renewed),
+            move |(mut bytes, mut claim, mut renewed)| {
+                let (manifests, runtime) = (manifests.clone(), runtime.clone());
+                async move {
+                    let Some(chunk) = bytes.next().await else {
+                        return Ok(None);
+                    };
+                    let chunk = chunk?;
+                    let now = runtime.now();
+                    if now.since(renewed) >= renew_after {
+                        let current = manifests
+                            .upload(&claim.repository, &claim.id)
+                            .await
+                            .map_err(io::Error::other)?;
+                        claim = manifests.touch(&current).await.map_err(io::Error::other)?;
+                        renewed = now;
+                    }
+                    Ok(Some((chunk, (bytes, claim, renewed))))
                 }
-                Ok(Some((chunk, (bytes, claim, renewed))))
-            }
-        }))
+            },
+        ))
     }
 
     pub(super) async fn finish(
@@ -69,7 +86,10 @@ impl LocalRegistry {
         if at.is_some_and(|at| at != received) {
             return Err(refused(id, StoreError::OutOfOrder { at: received }));
         }
-        let (head, rest) = self.head(bytes).await.map_err(|why| refused(id, StoreError::Sender(why)))?;
+        let (head, rest) = self
+            .head(bytes)
+            .await
+            .map_err(|why| refused(id, StoreError::Sender(why)))?;
         let bytes = match rest {
             None if received == 0 => return self.publish_inline(&claim, head, digest).await,
             None if head.is_empty() => None,
@@ -77,12 +97,29 @@ impl LocalRegistry {
             Some(rest) => Some(Box::pin(once(head).chain(rest)) as ByteStream),
         };
         if let Some(bytes) = bytes {
-            let algorithm = if received == 0 { digest.algorithm() } else { claim.algorithm };
+            let algorithm = if received == 0 {
+                digest.algorithm()
+            } else {
+                claim.algorithm
+            };
             let bytes = self.guarded(claim.clone(), bytes);
-            self.uploads.append(id, algorithm, Some(received), bytes).await.map_err(|why| refused(id, why))?;
+            self.uploads
+                .append(id, algorithm, Some(received), bytes)
+                .await
+                .map_err(|why| refused(id, why))?;
         }
         match self.uploads.seal(id, digest).await {
-            Ok(size) => self.publish(&claim, &BlobInfo { digest: *digest, size }, Content::Uploaded).await,
+            Ok(size) => {
+                self.publish(
+                    &claim,
+                    &BlobInfo {
+                        digest: *digest,
+                        size,
+                    },
+                    Content::Uploaded,
+                )
+                .await
+            }
             Err(StoreError::DigestMismatch { actual }) => {
                 self.give_up(&claim).await?;
                 Err(digest_mismatch(digest, &actual))
@@ -110,13 +147,21 @@ impl LocalRegistry {
             self.give_up(claim).await?;
             return Err(digest_mismatch(digest, &actual));
         }
-        let info = BlobInfo { digest: *digest, size: bytes.len() as u64 };
+        let info = BlobInfo {
+            digest: *digest,
+            size: bytes.len() as u64,
+        };
         self.publish(claim, &info, Content::Inline(bytes)).await
     }
 
     async fn publish(&self, claim: &UploadClaim, info: &BlobInfo, content: Content) -> Result<BlobInfo> {
         // A record that is there wins over the new bytes only if its own are there too.
-        if let Some(existing) = self.manifests.blob_record(&info.digest).await?.filter(|record| !record.suspect) {
+        if let Some(existing) = self
+            .manifests
+            .blob_record(&info.digest)
+            .await?
+            .filter(|record| !record.suspect)
+        {
             self.has_bytes(&existing).await?;
         }
         let mut reads = 0;
@@ -146,13 +191,15 @@ impl LocalRegistry {
 /// Why the upload store did not take bytes, as the sender of the bytes sees it.
 fn refused(id: &UploadId, why: StoreError) -> Error {
     match why {
-        StoreError::OutOfOrder { at } => {
-            Error::new(ErrorKind::RangeInvalid, format!("upload {id} is at byte {at}; send what comes next"))
-                .with_detail(serde_json::json!({ "upload": id, "received": at }))
-        }
-        StoreError::Superseded => {
-            Error::new(ErrorKind::UploadInvalid, format!("another request has taken upload {id} over"))
-        }
+        StoreError::OutOfOrder { at } => Error::new(
+            ErrorKind::RangeInvalid,
+            format!("upload {id} is at byte {at}; send what comes next"),
+        )
+        .with_detail(serde_json::json!({ "upload": id, "received": at })),
+        StoreError::Superseded => Error::new(
+            ErrorKind::UploadInvalid,
+            format!("another request has taken upload {id} over"),
+        ),
         StoreError::Sender(source) => broken_off(id, source),
         other => store_failed(other),
     }
@@ -162,9 +209,11 @@ fn refused(id: &UploadId, why: StoreError) -> Error {
 fn broken_off(id: &UploadId, source: io::Error) -> Error {
     match source.downcast::<Error>() {
         Ok(ours) => ours,
-        Err(source) if source.kind() == io::ErrorKind::TimedOut => {
-            Error::new(ErrorKind::Timeout, format!("no bytes came for upload {id} for too long; resume it")).with_source(source)
-        }
+        Err(source) if source.kind() == io::ErrorKind::TimedOut => Error::new(
+            ErrorKind::Timeout,
+            format!("no bytes came for upload {id} for too long; resume it"),
+        )
+        .with_source(source),
         Err(source) => {
             let message = format!("the bytes for upload {id} broke off; ask how far it is and resume it");
             Error::new(ErrorKind::UploadInvalid, message).with_source(source)

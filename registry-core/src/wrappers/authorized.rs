@@ -61,7 +61,11 @@ impl<A: Authorizer> Gate for Authorize<A> {
             Some((name, action)) => Access::Repository(name.clone(), action),
             None => Access::Catalog,
         };
-        if let Decision::Denied { visible } = self.0.authorize(&ctx.identity, std::slice::from_ref(&needed)).await? {
+        if let Decision::Denied { visible } = self
+            .0
+            .authorize(&ctx.identity, std::slice::from_ref(&needed))
+            .await?
+        {
             return Err(refusal(&ctx.identity, &needed, visible));
         }
         let mut ctx = ctx.clone();
@@ -82,9 +86,10 @@ impl<A: Authorizer> Gate for Authorize<A> {
 
 fn refusal(identity: &Identity, needed: &Access, visible: bool) -> Error {
     match (identity, needed) {
-        (Identity::Anonymous, _) => {
-            Error::new(ErrorKind::Unauthorized, format!("{needed} takes an account; log in"))
-        }
+        (Identity::Anonymous, _) => Error::new(
+            ErrorKind::Unauthorized,
+            format!("{needed} takes an account; log in"),
+        ),
         (_, Access::Repository(name, _)) if !visible => Error::new(
             ErrorKind::NameUnknown,
             format!("repository {name} does not exist, or {identity} may not know of it"),

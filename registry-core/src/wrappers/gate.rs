@@ -8,15 +8,18 @@ use crate::digest::{Algorithm, Digest};
 use crate::error::Result;
 use crate::name::{Reference, RepositoryName, Tag};
 use crate::registry::{
-    Blob, BlobInfo, ByteRange, ByteStream, Manifest, ManifestInfo, MountFrom, Page, PutManifest, PutOutcome, Registry,
-    UploadId, UploadStatus,
+    Blob, BlobInfo, ByteRange, ByteStream, Manifest, ManifestInfo, MountFrom, Page, PutManifest, PutOutcome,
+    Registry, UploadId, UploadStatus,
 };
 
 /// Which operation a gate is asked about, and the repository that it names.
 ///
 /// Not `non_exhaustive`: a gate that does not decide about a new operation must not compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the operation of `Registry` that has its name")]
+#[expect(
+    missing_docs,
+    reason = "each is the operation of `Registry` that has its name"
+)]
 pub enum Call<'a> {
     StatBlob(&'a RepositoryName),
     ReadBlob(&'a RepositoryName),
@@ -95,7 +98,12 @@ impl<R: Registry, G: Gate> Gated<R, G> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Registry, G: Gate> Registry for Gated<R, G> {
-    async fn stat_blob(&self, ctx: &Context, repository: &RepositoryName, digest: &Digest) -> Result<BlobInfo> {
+    async fn stat_blob(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<BlobInfo> {
         let ctx = self.gate.admit(ctx, Call::StatBlob(repository)).await?;
         self.inner.stat_blob(&ctx, repository, digest).await
     }
@@ -144,7 +152,12 @@ impl<R: Registry, G: Gate> Registry for Gated<R, G> {
         self.inner.begin_upload(&ctx, repository, algorithm).await
     }
 
-    async fn upload_status(&self, ctx: &Context, repository: &RepositoryName, id: &UploadId) -> Result<UploadStatus> {
+    async fn upload_status(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<UploadStatus> {
         let ctx = self.gate.admit(ctx, Call::UploadStatus(repository)).await?;
         self.inner.upload_status(&ctx, repository, id).await
     }
@@ -171,7 +184,9 @@ impl<R: Registry, G: Gate> Registry for Gated<R, G> {
         digest: &Digest,
     ) -> Result<BlobInfo> {
         let ctx = self.gate.admit(ctx, Call::FinishUpload(repository)).await?;
-        self.inner.finish_upload(&ctx, repository, id, at, bytes, digest).await
+        self.inner
+            .finish_upload(&ctx, repository, id, at, bytes, digest)
+            .await
     }
 
     async fn cancel_upload(&self, ctx: &Context, repository: &RepositoryName, id: &UploadId) -> Result<()> {
@@ -199,12 +214,22 @@ impl<R: Registry, G: Gate> Registry for Gated<R, G> {
         self.inner.get_manifest(&ctx, repository, reference).await
     }
 
-    async fn put_manifest(&self, ctx: &Context, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
+    async fn put_manifest(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        put: PutManifest,
+    ) -> Result<PutOutcome> {
         let ctx = self.gate.admit(ctx, Call::PutManifest(repository)).await?;
         self.inner.put_manifest(&ctx, repository, put).await
     }
 
-    async fn delete_manifest(&self, ctx: &Context, repository: &RepositoryName, digest: &Digest) -> Result<()> {
+    async fn delete_manifest(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<()> {
         let ctx = self.gate.admit(ctx, Call::DeleteManifest(repository)).await?;
         self.inner.delete_manifest(&ctx, repository, digest).await
     }
@@ -235,7 +260,9 @@ impl<R: Registry, G: Gate> Registry for Gated<R, G> {
         limit: usize,
     ) -> Result<Page<Descriptor>> {
         let ctx = self.gate.admit(ctx, Call::ListReferrers(repository)).await?;
-        self.inner.list_referrers(&ctx, repository, subject, artifact_type, after, limit).await
+        self.inner
+            .list_referrers(&ctx, repository, subject, artifact_type, after, limit)
+            .await
     }
 
     async fn list_repositories(

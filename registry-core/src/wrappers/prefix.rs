@@ -11,8 +11,8 @@ use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{InvalidName, Reference, RepositoryName, Tag};
 use crate::registry::{
-    Blob, BlobInfo, ByteRange, ByteStream, Manifest, ManifestInfo, MountFrom, Page, PutManifest, PutOutcome, Registry,
-    UploadId, UploadStatus,
+    Blob, BlobInfo, ByteRange, ByteStream, Manifest, ManifestInfo, MountFrom, Page, PutManifest, PutOutcome,
+    Registry, UploadId, UploadStatus,
 };
 
 /// A registry whose repository `app` is `prefix/app` of the registry inside. What is not below the prefix does not
@@ -27,32 +27,54 @@ pub struct Prefix<R> {
 impl<R: Registry> Prefix<R> {
     /// Shows what lies below `prefix` in `inner`.
     pub fn around(inner: R, prefix: &RepositoryName) -> Self {
-        Prefix { inner, prefix: format!("{prefix}/") }
+        Prefix {
+            inner,
+            prefix: format!("{prefix}/"),
+        }
     }
 
     fn inward(&self, name: &RepositoryName) -> Result<RepositoryName> {
-        format!("{}{name}", self.prefix).parse().map_err(|why: InvalidName| {
-            Error::new(ErrorKind::NameInvalid, format!("repository name {name} is too long here: {why}"))
-        })
+        format!("{}{name}", self.prefix)
+            .parse()
+            .map_err(|why: InvalidName| {
+                Error::new(
+                    ErrorKind::NameInvalid,
+                    format!("repository name {name} is too long here: {why}"),
+                )
+            })
     }
 
     /// The same context with what the caller may see in the inner registry's names.
     fn inward_visible(&self, ctx: &Context) -> Context {
         let visible = match &ctx.visible {
-            Visible::All => Visible::Only { names: Arc::new([]), prefixes: Arc::new([self.prefix.clone()]) },
+            Visible::All => Visible::Only {
+                names: Arc::new([]),
+                prefixes: Arc::new([self.prefix.clone()]),
+            },
             Visible::Only { names, prefixes } => Visible::Only {
                 names: names.iter().filter_map(|name| self.inward(name).ok()).collect(),
-                prefixes: prefixes.iter().map(|prefix| format!("{}{prefix}", self.prefix)).collect(),
+                prefixes: prefixes
+                    .iter()
+                    .map(|prefix| format!("{}{prefix}", self.prefix))
+                    .collect(),
             },
         };
-        Context { visible, ..ctx.clone() }
+        Context {
+            visible,
+            ..ctx.clone()
+        }
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Registry> Registry for Prefix<R> {
-    async fn stat_blob(&self, ctx: &Context, repository: &RepositoryName, digest: &Digest) -> Result<BlobInfo> {
+    async fn stat_blob(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<BlobInfo> {
         self.inner.stat_blob(ctx, &self.inward(repository)?, digest).await
     }
 
@@ -63,11 +85,15 @@ impl<R: Registry> Registry for Prefix<R> {
         digest: &Digest,
         range: Option<ByteRange>,
     ) -> Result<Blob> {
-        self.inner.read_blob(ctx, &self.inward(repository)?, digest, range).await
+        self.inner
+            .read_blob(ctx, &self.inward(repository)?, digest, range)
+            .await
     }
 
     async fn delete_blob(&self, ctx: &Context, repository: &RepositoryName, digest: &Digest) -> Result<()> {
-        self.inner.delete_blob(ctx, &self.inward(repository)?, digest).await
+        self.inner
+            .delete_blob(ctx, &self.inward(repository)?, digest)
+            .await
     }
 
     async fn mount_blob(
@@ -82,7 +108,9 @@ impl<R: Registry> Registry for Prefix<R> {
             MountFrom::Anywhere => MountFrom::Anywhere,
         };
         let ctx = self.inward_visible(ctx);
-        self.inner.mount_blob(&ctx, &self.inward(repository)?, digest, &from).await
+        self.inner
+            .mount_blob(&ctx, &self.inward(repository)?, digest, &from)
+            .await
     }
 
     async fn begin_upload(
@@ -91,10 +119,17 @@ impl<R: Registry> Registry for Prefix<R> {
         repository: &RepositoryName,
         algorithm: Option<Algorithm>,
     ) -> Result<UploadStatus> {
-        self.inner.begin_upload(ctx, &self.inward(repository)?, algorithm).await
+        self.inner
+            .begin_upload(ctx, &self.inward(repository)?, algorithm)
+            .await
     }
 
-    async fn upload_status(&self, ctx: &Context, repository: &RepositoryName, id: &UploadId) -> Result<UploadStatus> {
+    async fn upload_status(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<UploadStatus> {
         self.inner.upload_status(ctx, &self.inward(repository)?, id).await
     }
 
@@ -106,7 +141,9 @@ impl<R: Registry> Registry for Prefix<R> {
         at: Option<u64>,
         bytes: ByteStream,
     ) -> Result<UploadStatus> {
-        self.inner.append_upload(ctx, &self.inward(repository)?, id, at, bytes).await
+        self.inner
+            .append_upload(ctx, &self.inward(repository)?, id, at, bytes)
+            .await
     }
 
     async fn finish_upload(
@@ -118,7 +155,9 @@ impl<R: Registry> Registry for Prefix<R> {
         bytes: ByteStream,
         digest: &Digest,
     ) -> Result<BlobInfo> {
-        self.inner.finish_upload(ctx, &self.inward(repository)?, id, at, bytes, digest).await
+        self.inner
+            .finish_upload(ctx, &self.inward(repository)?, id, at, bytes, digest)
+            .await
     }
 
     async fn cancel_upload(&self, ctx: &Context, repository: &RepositoryName, id: &UploadId) -> Result<()> {
@@ -131,7 +170,9 @@ impl<R: Registry> Registry for Prefix<R> {
         repository: &RepositoryName,
         reference: &Reference,
     ) -> Result<ManifestInfo> {
-        self.inner.stat_manifest(ctx, &self.inward(repository)?, reference).await
+        self.inner
+            .stat_manifest(ctx, &self.inward(repository)?, reference)
+            .await
     }
 
     async fn get_manifest(
@@ -140,15 +181,29 @@ impl<R: Registry> Registry for Prefix<R> {
         repository: &RepositoryName,
         reference: &Reference,
     ) -> Result<Manifest> {
-        self.inner.get_manifest(ctx, &self.inward(repository)?, reference).await
+        self.inner
+            .get_manifest(ctx, &self.inward(repository)?, reference)
+            .await
     }
 
-    async fn put_manifest(&self, ctx: &Context, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
+    async fn put_manifest(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        put: PutManifest,
+    ) -> Result<PutOutcome> {
         self.inner.put_manifest(ctx, &self.inward(repository)?, put).await
     }
 
-    async fn delete_manifest(&self, ctx: &Context, repository: &RepositoryName, digest: &Digest) -> Result<()> {
-        self.inner.delete_manifest(ctx, &self.inward(repository)?, digest).await
+    async fn delete_manifest(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<()> {
+        self.inner
+            .delete_manifest(ctx, &self.inward(repository)?, digest)
+            .await
     }
 
     async fn delete_tag(&self, ctx: &Context, repository: &RepositoryName, tag: &Tag) -> Result<()> {
@@ -162,7 +217,9 @@ impl<R: Registry> Registry for Prefix<R> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Tag>> {
-        self.inner.list_tags(ctx, &self.inward(repository)?, after, limit).await
+        self.inner
+            .list_tags(ctx, &self.inward(repository)?, after, limit)
+            .await
     }
 
     async fn list_referrers(
@@ -174,7 +231,16 @@ impl<R: Registry> Registry for Prefix<R> {
         after: Option<&Digest>,
         limit: usize,
     ) -> Result<Page<Descriptor>> {
-        self.inner.list_referrers(ctx, &self.inward(repository)?, subject, artifact_type, after, limit).await
+        self.inner
+            .list_referrers(
+                ctx,
+                &self.inward(repository)?,
+                subject,
+                artifact_type,
+                after,
+                limit,
+            )
+            .await
     }
 
     async fn list_repositories(
@@ -184,9 +250,15 @@ impl<R: Registry> Registry for Prefix<R> {
         limit: usize,
     ) -> Result<Page<RepositoryName>> {
         let after = after.map(|after| format!("{}{after}", self.prefix));
-        let page = self.inner.list_repositories(&self.inward_visible(ctx), after.as_deref(), limit).await?;
+        let page = self
+            .inner
+            .list_repositories(&self.inward_visible(ctx), after.as_deref(), limit)
+            .await?;
         let outward = |name: &RepositoryName| name.as_str().strip_prefix(&self.prefix)?.parse().ok();
-        Ok(Page { items: page.items.iter().filter_map(outward).collect(), more: page.more })
+        Ok(Page {
+            items: page.items.iter().filter_map(outward).collect(),
+            more: page.more,
+        })
     }
 
     async fn delete_repository(&self, ctx: &Context, repository: &RepositoryName) -> Result<()> {

@@ -31,7 +31,10 @@ impl Gate for RefuseWrites {
             | Call::GetManifest(_)
             | Call::ListTags(_)
             | Call::ListReferrers(_)
-            | Call::ListRepositories => Ok(Context { may_push: false, ..ctx.clone() }),
+            | Call::ListRepositories => Ok(Context {
+                may_push: false,
+                ..ctx.clone()
+            }),
             Call::DeleteBlob(_)
             | Call::MountBlob(_)
             | Call::MountSource(_)
@@ -43,9 +46,10 @@ impl Gate for RefuseWrites {
             | Call::PutManifest(_)
             | Call::DeleteManifest(_)
             | Call::DeleteTag(_)
-            | Call::DeleteRepository(_) => {
-                Err(Error::new(ErrorKind::Unsupported, "this registry is read-only; push to the one it shows"))
-            }
+            | Call::DeleteRepository(_) => Err(Error::new(
+                ErrorKind::Unsupported,
+                "this registry is read-only; push to the one it shows",
+            )),
         }
     }
 }

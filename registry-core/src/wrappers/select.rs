@@ -28,7 +28,10 @@ impl Gate for Show {
     async fn admit(&self, ctx: &Context, call: Call<'_>) -> Result<Context> {
         match call.repository() {
             Some(name) if !self.0.contains(name) => Err(error::name_unknown(name)),
-            _ => Ok(Context { visible: ctx.visible.and(&self.0), ..ctx.clone() }),
+            _ => Ok(Context {
+                visible: ctx.visible.and(&self.0),
+                ..ctx.clone()
+            }),
         }
     }
 }

@@ -10,14 +10,19 @@ use crate::digest::{Algorithm, Digest};
 use crate::error::Result;
 use crate::name::{Reference, RepositoryName, Tag};
 use crate::registry::{
-    Blob, BlobInfo, ByteRange, ByteStream, Manifest, ManifestInfo, MountFrom, Page, PutManifest, PutOutcome, Registry,
-    UploadId, UploadStatus,
+    Blob, BlobInfo, ByteRange, ByteStream, Manifest, ManifestInfo, MountFrom, Page, PutManifest, PutOutcome,
+    Registry, UploadId, UploadStatus,
 };
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Registry + ?Sized> Registry for Arc<R> {
-    async fn stat_blob(&self, ctx: &Context, repository: &RepositoryName, digest: &Digest) -> Result<BlobInfo> {
+    async fn stat_blob(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<BlobInfo> {
         (**self).stat_blob(ctx, repository, digest).await
     }
 
@@ -54,7 +59,12 @@ impl<R: Registry + ?Sized> Registry for Arc<R> {
         (**self).begin_upload(ctx, repository, algorithm).await
     }
 
-    async fn upload_status(&self, ctx: &Context, repository: &RepositoryName, id: &UploadId) -> Result<UploadStatus> {
+    async fn upload_status(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<UploadStatus> {
         (**self).upload_status(ctx, repository, id).await
     }
 
@@ -78,7 +88,9 @@ impl<R: Registry + ?Sized> Registry for Arc<R> {
         bytes: ByteStream,
         digest: &Digest,
     ) -> Result<BlobInfo> {
-        (**self).finish_upload(ctx, repository, id, at, bytes, digest).await
+        (**self)
+            .finish_upload(ctx, repository, id, at, bytes, digest)
+            .await
     }
 
     async fn cancel_upload(&self, ctx: &Context, repository: &RepositoryName, id: &UploadId) -> Result<()> {
@@ -103,11 +115,21 @@ impl<R: Registry + ?Sized> Registry for Arc<R> {
         (**self).get_manifest(ctx, repository, reference).await
     }
 
-    async fn put_manifest(&self, ctx: &Context, repository: &RepositoryName, put: PutManifest) -> Result<PutOutcome> {
+    async fn put_manifest(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        put: PutManifest,
+    ) -> Result<PutOutcome> {
         (**self).put_manifest(ctx, repository, put).await
     }
 
-    async fn delete_manifest(&self, ctx: &Context, repository: &RepositoryName, digest: &Digest) -> Result<()> {
+    async fn delete_manifest(
+        &self,
+        ctx: &Context,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<()> {
         (**self).delete_manifest(ctx, repository, digest).await
     }
 
@@ -134,7 +156,9 @@ impl<R: Registry + ?Sized> Registry for Arc<R> {
         after: Option<&Digest>,
         limit: usize,
     ) -> Result<Page<Descriptor>> {
-        (**self).list_referrers(ctx, repository, subject, artifact_type, after, limit).await
+        (**self)
+            .list_referrers(ctx, repository, subject, artifact_type, after, limit)
+            .await
     }
 
     async fn list_repositories(

@@ -219,7 +219,6 @@ pub const LARGE: &[Bounds] = &[
     Bounds {
         name: "push-and-collect-large",
         locations: 3,
-        lost_bytes: false,
         ..PUSH_AND_COLLECT
     },
     Bounds {
@@ -240,7 +239,6 @@ pub const LARGE: &[Bounds] = &[
         names: 2,
         repository_ids: 2,
         leases: true,
-        lost_bytes: true,
         ..UPLOADS
     },
     Bounds {

@@ -50,6 +50,11 @@ pub(super) fn after_key(after: &str) -> Vec<u8> {
     bytes
 }
 
+/// Whether an engine's key is a record's.
+pub(super) fn is_record(key: &[u8]) -> bool {
+    key.first() == Some(&RECORDS)
+}
+
 /// The record that an engine's key is for.
 pub(super) fn record_name(key: &[u8]) -> Result<String, Damaged> {
     let name = match key {

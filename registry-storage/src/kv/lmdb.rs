@@ -32,6 +32,8 @@ pub(super) struct Lmdb {
     env: Env<WithTls>,
     map: Database<Bytes, Bytes>,
     directory: PathBuf,
+    /// The file under the map, for its length.
+    file: File,
     /// Behind the map, so that it is given back after the map is closed.
     _lock: DirectoryLock,
 }
@@ -50,15 +52,7 @@ impl Lmdb {
                     capacity,
                 }
             }
-            heed::Error::Io(source) => OpenError::io(directory)(source),
-            other => OpenError::Damaged {
-                path: directory.to_owned(),
-                source: other.into(),
-            },
-        };
-        let damaged = |source: Cause| OpenError::Damaged {
-            path: directory.to_owned(),
-            source,
+            other => open_error(directory, other),
         };
         let mut options = EnvOpenOptions::new();
         options
@@ -69,17 +63,8 @@ impl Lmdb {
         unsafe { options.flags(EnvFlags::NO_READ_AHEAD) };
         // SAFETY: the map is sound as long as nobody but this environment changes the file. `lock` is held for as
         // long as the environment lives, so no other process of this program, and no other part of this one, opens
-        // the directory; and no code here writes into it by other means.
+        // the directory; and all that this module does to the file by other means is to make it longer.
         let env = unsafe { options.open(directory) }.map_err(failed)?;
-        // Touching a page of the map behind the end of the file would end the process.
-        let file = directory.join("data.mdb");
-        let length = std::fs::metadata(&file).map_err(OpenError::io(&file))?.len();
-        let pages = env.info().last_page_number as u64 + 1;
-        if length < pages.saturating_mul(u64::from(env.stat().page_size)) {
-            return Err(damaged(
-                format!("its file ends after {length} bytes, before its last page").into(),
-            ));
-        }
         // A process that was killed while it wrote the page that makes a commit visible may have left that page in
         // the system's memory only: nobody may see it before it is durable.
         env.force_sync().map_err(failed)?;
@@ -88,42 +73,116 @@ impl Lmdb {
             .and_then(|entries| entries.sync_all())
             .map_err(OpenError::io(directory))?;
 
+        let path = directory.join("data.mdb");
+        let file = File::options()
+            .write(true)
+            .open(&path)
+            .map_err(OpenError::io(&path))?;
         let mut txn = env.write_txn().map_err(failed)?;
-        let map: Database<Bytes, Bytes> = env.create_database(&mut txn, None).map_err(failed)?;
-        let format = map
-            .get(&txn, layout::FORMAT_KEY)
-            .map_err(failed)?
-            .map(layout::read_format);
-        match format {
-            None if map.is_empty(&txn).map_err(failed)? => {
-                map.put(&mut txn, layout::FORMAT_KEY, &layout::FORMAT.to_be_bytes())
-                    .map_err(failed)?;
-            }
-            None => return Err(damaged("it does not say which format it has".into())),
-            Some(Ok(layout::FORMAT)) => {}
-            Some(Ok(found)) if found > layout::FORMAT => {
-                return Err(OpenError::NewerFormat {
-                    path: directory.to_owned(),
-                    found,
-                    known: layout::FORMAT,
-                });
-            }
-            Some(Ok(found)) => return Err(damaged(format!("there is no format {found}").into())),
-            Some(Err(unreadable)) => return Err(damaged(unreadable.into())),
-        }
-        let last = map.get(&txn, layout::LAST_KEY).map_err(failed)?;
-        let (stamp, now) = match last.map(layout::read_last) {
-            None => (Stamp(0), Timestamp(0)),
-            Some(last) => last.map_err(|unreadable| damaged(unreadable.into()))?,
-        };
+        let map = env.create_database(&mut txn, None).map_err(failed)?;
         txn.commit().map_err(failed)?;
         let opened = Lmdb {
             env,
             map,
             directory: directory.to_owned(),
+            file,
             _lock: lock,
         };
+        opened
+            .reach_the_end()
+            .map_err(|source| damaged(directory, source))?;
+        let (stamp, now) = opened.begin()?;
         Ok((opened, stamp, now))
+    }
+
+    /// Reads what the store says of itself, or writes it into a new one.
+    fn begin(&self) -> Result<(Stamp, Timestamp), OpenError> {
+        let path = &self.directory;
+        let failed = |error| open_error(path, error);
+        let mut txn = self.env.write_txn().map_err(failed)?;
+        let format = self.map.get(&txn, layout::FORMAT_KEY).map_err(failed)?;
+        let format = format
+            .map(layout::read_format)
+            .transpose()
+            .map_err(|unreadable| damaged(path, unreadable.into()))?;
+        match format {
+            None if self.map.is_empty(&txn).map_err(failed)? => {
+                let format = layout::FORMAT.to_be_bytes();
+                self.map
+                    .put(&mut txn, layout::FORMAT_KEY, &format)
+                    .map_err(failed)?;
+            }
+            None => return Err(damaged(path, "it does not say which format it has".into())),
+            Some(layout::FORMAT) => {}
+            Some(found) if found > layout::FORMAT => {
+                return Err(OpenError::NewerFormat {
+                    path: path.clone(),
+                    found,
+                    known: layout::FORMAT,
+                });
+            }
+            Some(found) => return Err(damaged(path, format!("there is no format {found}").into())),
+        }
+        let last = self.map.get(&txn, layout::LAST_KEY).map_err(failed)?;
+        let last = last
+            .map(layout::read_last)
+            .transpose()
+            .map_err(|unreadable| damaged(path, unreadable.into()))?;
+        txn.commit().map_err(failed)?;
+        Ok(last.unwrap_or((Stamp(0), Timestamp(0))))
+    }
+
+    /// Where the last page that the tree has ever used ends.
+    fn end(&self) -> u64 {
+        (self.env.info().last_page_number as u64 + 1) * u64::from(self.env.stat().page_size)
+    }
+
+    /// Makes sure that the file reaches to its last page: touching a page of the map behind the end of the file would
+    /// end the process. It may be shorter for two reasons. LMDB does not write pages at the end that were used and
+    /// given up within one transaction; that does no harm, nobody reads them. Or a part was cut off; then something
+    /// is missing. All records are read to tell which.
+    fn reach_the_end(&self) -> Result<(), Cause> {
+        let (length, end) = (self.file.metadata()?.len(), self.end());
+        if length >= end {
+            return Ok(());
+        }
+        self.file.set_len(end)?;
+        self.read_everything().inspect_err(|_| {
+            // As it was found, for whoever looks into it.
+            let _too_late_for_that = self.file.set_len(length);
+        })
+    }
+
+    fn read_everything(&self) -> Result<(), Cause> {
+        let txn = self.env.read_txn()?;
+        let mut found = 0;
+        for entry in self.map.iter(&txn)? {
+            let (key, stored) = entry?;
+            if layout::is_record(key) {
+                layout::split(key, stored)?;
+            }
+            found += 1;
+        }
+        if found != self.map.len(&txn)? {
+            return Err("its file was cut short, and records are missing".into());
+        }
+        drop(txn);
+        // A write, which is given up again, looks at the pages that say which pages are free.
+        let mut txn = self.env.write_txn()?;
+        self.map.put(&mut txn, layout::LAST_KEY, &[0; 16])?;
+        Ok(())
+    }
+
+    /// After a commit, what [`reach_the_end`](Lmdb::reach_the_end) does at opening, so that this rarely has to.
+    fn extend(&self) {
+        let end = self.end();
+        let extended = self.file.metadata().and_then(|file| match file.len() < end {
+            true => self.file.set_len(end),
+            false => Ok(()),
+        });
+        if let Err(error) = extended {
+            tracing::warn!(%error, "the records' file could not be extended; opening it will take longer");
+        }
     }
 
     /// What a commit that failed has left: the old state, unless it failed at the very page that makes the commit
@@ -158,6 +217,21 @@ impl Lmdb {
     }
 }
 
+/// Why a store cannot be opened.
+fn open_error(directory: &Path, error: heed::Error) -> OpenError {
+    match error {
+        heed::Error::Io(source) => OpenError::io(directory)(source),
+        other => damaged(directory, other.into()),
+    }
+}
+
+fn damaged(directory: &Path, source: Cause) -> OpenError {
+    OpenError::Damaged {
+        path: directory.to_owned(),
+        source,
+    }
+}
+
 fn failed(error: heed::Error) -> Fault {
     Fault::Failed(error.into())
 }
@@ -187,7 +261,9 @@ impl Engine for Lmdb {
             txn: self.env.write_txn().map_err(failed)?,
         };
         work(&mut group)?;
-        group.txn.commit().map_err(|error| self.uncommitted(error))
+        group.txn.commit().map_err(|error| self.uncommitted(error))?;
+        self.extend();
+        Ok(())
     }
 }
 

@@ -118,6 +118,61 @@ fn a_file_that_was_cut_short_is_refused_before_it_is_read() {
     assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
 }
 
+/// Cuts off what is zero at the end of the file, which is where the engine itself has written nothing.
+fn cut_unwritten_pages(directory: &Path) -> bool {
+    let path = directory.join("data.mdb");
+    let content = std::fs::read(&path).unwrap();
+    let written = content.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let pages = written.next_multiple_of(4096);
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(pages as u64).unwrap();
+    pages < content.len()
+}
+
+#[test]
+fn a_file_that_ends_before_pages_that_were_given_up_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cut = 0;
+    block_on(async {
+        let mut expected = Vec::new();
+        for round in 0..40_usize {
+            let kv = open(directory.path());
+            assert_eq!(kv.scan("", None, 1000).await.unwrap(), expected);
+            kv.commit(Txn::new()).await.unwrap();
+            let txn = Txn::new()
+                .put("a/b", vec![7; 1000 * (round % 13 + 1)])
+                .delete("a/b");
+            kv.commit(txn.put(format!("k/{round}"), "kept")).await.unwrap();
+            expected = kv.scan("", None, 1000).await.unwrap();
+            drop(kv);
+            // As if the process had ended right after the commit.
+            cut += usize::from(cut_unwritten_pages(directory.path()));
+        }
+    });
+    assert!(cut > 0, "no file ever ended before its last page");
+}
+
+#[test]
+fn a_file_that_lost_its_last_page_is_refused_and_left_as_it_was() {
+    for size in [10, 5000, 100_000] {
+        let directory = tempfile::tempdir().unwrap();
+        let kv = open(directory.path());
+        let txn = (0..200).fold(Txn::new(), |txn, i| txn.put(format!("k/{i}"), vec![7; size]));
+        block_on(kv.commit(txn)).unwrap();
+        drop(kv);
+        let path = directory.path().join("data.mdb");
+        cut_unwritten_pages(directory.path());
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let length = file.metadata().unwrap().len() - 4096;
+        file.set_len(length).unwrap();
+        for _ in 0..2 {
+            let error = EmbeddedKv::open(directory.path(), Options::default()).unwrap_err();
+            assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+            assert_eq!(file.metadata().unwrap().len(), length);
+        }
+    }
+}
+
 #[test]
 fn a_damaged_entry_fails_what_reads_it_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();

@@ -99,6 +99,11 @@ impl Records {
             .put(keys::pending(lease_end, digest), MARK)
     }
 
+    /// Adds an entry to the collector's queue, for when a lease taken now would end.
+    pub(super) fn add_pending(&self, txn: Txn, digest: &Digest, now: Timestamp) -> Txn {
+        txn.put(keys::pending(self.bucket(now).1, digest), MARK)
+    }
+
     /// Whether the repository holds a lease that was taken in the current bucket.
     async fn has_current_lease(&self, repository: &str, digest: &Digest, now: Timestamp) -> Result<bool> {
         let key = keys::lease(digest, self.bucket(now).1, repository);
@@ -272,7 +277,9 @@ impl Records {
         let repository = self.known(name).await?;
         let now = self.clock().await?;
         let edges = keys::edges_of(digest, &repository.id);
-        let holders = self.scan(&edges, None, 10).await?;
+        let deferrals = keys::deferrals_of(digest, &repository.id);
+        let mut holders = self.scan(&edges, None, 10).await?;
+        holders.extend(self.scan(&deferrals, None, 10).await?);
         if !holders.is_empty() {
             let manifests: Vec<Digest> = holders
                 .iter()
@@ -293,7 +300,8 @@ impl Records {
         }
         let mut txn = self
             .assert_name(Txn::new(), name, &repository, now)
-            .nothing_under(edges);
+            .nothing_under(edges)
+            .nothing_under(deferrals);
         if !self.has_current_lease(&repository.id, digest, now).await? {
             txn = txn.absent(keys::lease(digest, self.bucket(now).1, &repository.id));
         }

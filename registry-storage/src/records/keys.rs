@@ -81,6 +81,11 @@ pub(super) fn deferrals(digest: &Digest) -> String {
     format!("deferred/{digest}/")
 }
 
+/// The deferred edges of one repository to a blob.
+pub(super) fn deferrals_of(digest: &Digest, repository: &str) -> String {
+    format!("deferred/{digest}/{repository}/")
+}
+
 pub(super) fn deferred(digest: &Digest, repository: &str, put: &str) -> String {
     format!("deferred/{digest}/{repository}/{put}")
 }

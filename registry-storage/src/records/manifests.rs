@@ -206,11 +206,11 @@ impl Records {
                     .put(keys::edge(digest, repository, put), value);
             }
             (found, _) if may_defer => {
-                // Holds the blob, now or once it is there, but opens nothing: that takes bytes brought here.
-                edges.txn = match &found {
-                    Some((blob, entry)) => self.assert_live(edges.txn, digest, blob, entry),
-                    None => edges.txn.absent(keys::blob(digest)),
-                };
+                // Holds the blob, now or once it is there, but opens nothing: that takes bytes brought here. Nor does
+                // it revive a condemned one; only a publish does, and that `remove` looks for edges again holds it.
+                edges.txn = edges
+                    .txn
+                    .unchanged(keys::blob(digest), found.as_ref().map(|(_, entry)| entry));
                 edges.txn = edges.txn.put(keys::deferred(digest, repository, put), value);
                 edges.deferred = true;
             }
@@ -248,8 +248,9 @@ impl Records {
         Ok(edges)
     }
 
-    /// Removes exactly the edges of the put that made `manifest`, and its place among its subject's referrers. What it
-    /// named keeps a lease: the grace of the dereferenced, and an entry in the collector's queue.
+    /// Removes exactly the edges of the put that made `manifest`, and its place among its subject's referrers. What an
+    /// edge opened keeps a lease: the grace of the dereferenced; and everything it named an entry in the collector's
+    /// queue.
     pub(super) async fn remove_edges(
         &self,
         mut txn: Txn,
@@ -263,11 +264,16 @@ impl Records {
             return Err(Error::internal(format!("record {key} is missing")));
         };
         for blob in &children.blobs {
-            txn = txn
-                .delete(keys::edge(blob, repository, &manifest.put))
-                .delete(keys::deferred(blob, repository, &manifest.put));
-            if let Some((_, entry)) = self.find_blob(blob).await? {
-                txn = self.add_lease(txn.at(keys::blob(blob), entry.stamp), repository, blob, now);
+            let edge = keys::edge(blob, repository, &manifest.put);
+            if self.kv.get(&edge).await.map_err(super::failed)?.is_none() {
+                // A deferred edge opened nothing, so it leaves nothing that does.
+                let deferred = keys::deferred(blob, repository, &manifest.put);
+                txn = self.add_pending(txn.delete(deferred), blob, now);
+            } else if let Some((_, entry)) = self.find_blob(blob).await? {
+                txn = txn.delete(edge).at(keys::blob(blob), entry.stamp);
+                txn = self.add_lease(txn, repository, blob, now);
+            } else {
+                return Err(Error::internal(format!("blob {blob} has an edge and no record")));
             }
         }
         for child in &children.manifests {

@@ -145,19 +145,25 @@ impl Fixture {
         self.store.due(1000).await.expect("the queue")
     }
 
-    /// Takes the step that the oldest entry calls for, letting the clock run until one is due. `None` if none is
-    /// for longer than any lifetime.
-    async fn step(&self) -> Option<Collected> {
+    /// Lets the clock run until an entry is due. Whether one is, within longer than any lifetime.
+    async fn until_due(&self) -> bool {
         let lifetimes = *self.store.lifetimes();
         let longest = 2 * (lifetimes.grace + lifetimes.bucket + lifetimes.second_delay) + SLACK;
         let started = self.now();
         while self.now().since(started) < longest {
-            if let Some(entry) = self.due().await.first() {
-                return Some(self.store.collect(entry).await.expect("a step"));
+            if !self.due().await.is_empty() {
+                return true;
             }
             self.clock.advance(Duration::from_secs(900));
         }
-        None
+        false
+    }
+
+    /// Takes the step that the oldest entry calls for, once one is due. `None` if none ever is.
+    async fn step(&self) -> Option<Collected> {
+        self.until_due().await;
+        let entry = self.due().await.into_iter().next()?;
+        Some(self.store.collect(&entry).await.expect("a step"))
     }
 
     /// Collects until this has happened to some blob.
