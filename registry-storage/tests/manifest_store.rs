@@ -9,11 +9,19 @@ use registry_storage::clock::ManualClock;
 use registry_storage::kv::{EmbeddedKv, Options};
 use registry_storage::memory::MemoryKv;
 use registry_storage::records::Records;
+use registry_storage::testkit::Interleaved;
 use registry_storage::testkit::manifest_store::Fixture;
 
 async fn in_memory() -> Fixture {
     let clock = ManualClock::at(Timestamp(1_700_000_000_000));
     let kv = Arc::new(MemoryKv::with_clock(clock.clock()));
+    let records = Records::new(kv, Threads::shared(), Lifetimes::default());
+    Fixture::new(Arc::new(records), clock)
+}
+
+async fn interleaved() -> Fixture {
+    let clock = ManualClock::at(Timestamp(1_700_000_000_000));
+    let kv = Arc::new(Interleaved::new(MemoryKv::with_clock(clock.clock())));
     let records = Records::new(kv, Threads::shared(), Lifetimes::default());
     Fixture::new(Arc::new(records), clock)
 }
@@ -31,4 +39,5 @@ async fn embedded() -> Fixture {
 }
 
 registry_storage::manifest_store_suite!(memory, in_memory);
+registry_storage::manifest_store_suite!(interleaved_stack, interleaved);
 registry_storage::manifest_store_suite!(embedded_stack, embedded);

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use registry_core::auth::{Access, Authorizer, Decision, Identity, Visible};
 use registry_core::runtime::Threads;
-use registry_core::store::Lifetimes;
+use registry_core::store::{Kv, Lifetimes};
 use registry_core::wrappers::{Authorized, Prefix, Select};
 use registry_core::{LocalRegistry, Options, Registry, RepositoryName, Result};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
 use registry_storage::records::Records;
-use registry_storage::testkit::Fixture;
+use registry_storage::testkit::{Fixture, Interleaved};
 
 fn memory() -> LocalRegistry {
+    on(Arc::new(MemoryKv::new()))
+}
+
+fn on(kv: Arc<dyn Kv>) -> LocalRegistry {
     let (runtime, bytes) = (Threads::shared(), Arc::new(MemoryBytes::new()));
-    let records = Records::new(
-        Arc::new(MemoryKv::new()),
-        Arc::clone(&runtime),
-        Lifetimes::default(),
-    );
+    let records = Records::new(kv, Arc::clone(&runtime), Lifetimes::default());
     LocalRegistry::new(
         Arc::new(records),
         bytes.clone(),
@@ -30,6 +30,10 @@ fn memory() -> LocalRegistry {
 
 async fn in_memory() -> Fixture<dyn Registry> {
     Fixture::new(Arc::new(memory()))
+}
+
+async fn interleaved() -> Fixture<dyn Registry> {
+    Fixture::new(Arc::new(on(Arc::new(Interleaved::new(MemoryKv::new())))))
 }
 
 async fn embedded() -> Fixture<dyn Registry> {
@@ -111,6 +115,7 @@ async fn prefixed() -> Fixture<dyn Registry> {
 }
 
 registry_storage::registry_suite!(memory_stack, local, in_memory);
+registry_storage::registry_suite!(interleaved_stack, local, interleaved);
 registry_storage::registry_suite!(embedded_stack, local, embedded);
 registry_storage::registry_suite!(authorized_allow_all, local, allowed);
 registry_storage::registry_suite!(authorized_by_repository, local, authorized);

@@ -17,6 +17,7 @@
 
 pub mod blob_store;
 mod content;
+mod interleaved;
 pub mod kv;
 pub mod manifest_store;
 pub mod registry;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use registry_core::store::{BlobStore, UploadStore};
 
 pub use content::{chunked, content, read_all};
+pub use interleaved::Interleaved;
 
 /// A store that takes bytes and gives them back: what the suites for bytes are run on.
 pub trait ByteStore: BlobStore + UploadStore {}
