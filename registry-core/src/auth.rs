@@ -175,7 +175,8 @@ pub trait Authorizer: Send + Sync + 'static {
     /// Only if the decision cannot be made; the caller then refuses.
     async fn authorize(&self, identity: &Identity, accesses: &[Access]) -> Result<Decision>;
 
-    /// The repositories whose names `identity` may see.
+    /// The repositories that `identity` may pull from: those whose names lists show it, and from which it may mount
+    /// without saying which.
     ///
     /// # Errors
     /// As for [`authorize`](Authorizer::authorize).

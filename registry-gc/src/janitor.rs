@@ -19,7 +19,7 @@ pub struct Swept {
     pub abandoned: u64,
     /// Locations whose bytes were given back.
     pub unlinked: u64,
-    /// Locations that could not be unlinked; they stay doomed and are tried again.
+    /// Locations that could not be unlinked, and repositories that could not be cleaned up; they are tried again.
     pub failed: u64,
 }
 
@@ -46,9 +46,18 @@ impl Janitor {
             abandoned: self.abandon().await?,
             ..Swept::default()
         };
-        while self.records.sweep_repositories(BATCH).await? {}
+        // What cannot be swept must not keep what is doomed from being given back.
+        if let Err(error) = self.sweep().await {
+            tracing::error!(%error, "a deleted repository cannot be cleaned up");
+            swept.failed += 1;
+        }
         self.unlink(&mut swept).await?;
         Ok(swept)
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        while self.records.sweep_repositories(BATCH).await? {}
+        Ok(())
     }
 
     async fn abandon(&self) -> Result<u64> {

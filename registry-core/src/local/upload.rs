@@ -24,7 +24,7 @@ impl LocalRegistry {
         at: Option<u64>,
         bytes: ByteStream,
     ) -> Result<UploadStatus> {
-        let claim = self.manifests.upload(repository, id).await?;
+        let claim = self.claim(repository, id).await?;
         let algorithm = claim.algorithm;
         let bytes = self.guarded(claim, bytes);
         let received = self
@@ -40,13 +40,28 @@ impl LocalRegistry {
         })
     }
 
+    /// How long a writer goes on without renewing its claim.
+    fn renew_after(&self) -> Duration {
+        let lifetimes = self.manifests.lifetimes();
+        (lifetimes.longest_write / 4)
+            .min(lifetimes.upload_idle / 4)
+            .max(Duration::from_millis(1))
+    }
+
+    /// The claim of an upload that is about to make progress: renewed, if the last time was a while ago.
+    async fn claim(&self, repository: &RepositoryName, id: &UploadId) -> Result<UploadClaim> {
+        let claim = self.manifests.upload(repository, id).await?;
+        let left = claim.expires.since(self.manifests.now().await?);
+        if left + self.renew_after() < self.manifests.lifetimes().upload_idle {
+            return self.manifests.touch(&claim).await;
+        }
+        Ok(claim)
+    }
+
     /// The stream, as long as its upload is claimed. The claim is renewed as bytes keep coming, and a writer that
     /// slept too long finds out that it is gone before it writes.
     fn guarded(&self, claim: UploadClaim, bytes: ByteStream) -> ByteStream {
-        let lifetimes = self.manifests.lifetimes();
-        let renew_after = (lifetimes.longest_write / 4)
-            .min(lifetimes.upload_idle / 4)
-            .max(Duration::from_millis(1));
+        let renew_after = self.renew_after();
         let (manifests, runtime) = (self.manifests.clone(), self.runtime.clone());
         let renewed = runtime.now();
         Box::pin(stream::try_unfold(
@@ -81,7 +96,8 @@ impl LocalRegistry {
         bytes: ByteStream,
         digest: &Digest,
     ) -> Result<BlobInfo> {
-        let claim = self.manifests.upload(repository, id).await?;
+        let claim = self.claim(repository, id).await?;
+        let bytes = self.guarded(claim.clone(), bytes);
         let received = self.uploads.received(id).await.map_err(store_failed)?;
         if at.is_some_and(|at| at != received) {
             return Err(refused(id, StoreError::OutOfOrder { at: received }));
@@ -102,7 +118,6 @@ impl LocalRegistry {
             } else {
                 claim.algorithm
             };
-            let bytes = self.guarded(claim.clone(), bytes);
             self.uploads
                 .append(id, algorithm, Some(received), bytes)
                 .await

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::context::Context;
 use crate::descriptor::Descriptor;
 use crate::digest::{Algorithm, Digest};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::name::{Reference, RepositoryName, Tag};
 use crate::registry::{
     Blob, BlobInfo, ByteRange, ByteStream, Manifest, ManifestInfo, MountFrom, Page, PutManifest, PutOutcome,
@@ -259,7 +259,16 @@ impl<R: Registry, G: Gate> Registry for Gated<R, G> {
         after: Option<&Digest>,
         limit: usize,
     ) -> Result<Page<Descriptor>> {
-        let ctx = self.gate.admit(ctx, Call::ListReferrers(repository)).await?;
+        // A repository that is hidden from the caller is as one that does not exist, which has no referrers.
+        let ctx = match self.gate.admit(ctx, Call::ListReferrers(repository)).await {
+            Err(hidden) if hidden.kind() == ErrorKind::NameUnknown => {
+                return Ok(Page {
+                    items: Vec::new(),
+                    more: false,
+                });
+            }
+            admitted => admitted?,
+        };
         self.inner
             .list_referrers(&ctx, repository, subject, artifact_type, after, limit)
             .await

@@ -8,7 +8,7 @@ use crate::auth::Visible;
 use crate::context::Context;
 use crate::descriptor::Descriptor;
 use crate::digest::{Algorithm, Digest};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{self, Error, ErrorKind, Result};
 use crate::name::{InvalidName, Reference, RepositoryName, Tag};
 use crate::registry::{
     Blob, BlobInfo, ByteRange, ByteStream, Manifest, ManifestInfo, MountFrom, Page, PutManifest, PutOutcome,
@@ -66,6 +66,14 @@ impl<R: Registry> Prefix<R> {
     }
 }
 
+/// The error in the caller's names: one that speaks of the repository would tell the prefix.
+fn outward(why: Error, repository: &RepositoryName) -> Error {
+    match why.kind() {
+        ErrorKind::NameUnknown => error::name_unknown(repository),
+        _ => why,
+    }
+}
+
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<R: Registry> Registry for Prefix<R> {
@@ -75,7 +83,10 @@ impl<R: Registry> Registry for Prefix<R> {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<BlobInfo> {
-        self.inner.stat_blob(ctx, &self.inward(repository)?, digest).await
+        self.inner
+            .stat_blob(ctx, &self.inward(repository)?, digest)
+            .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn read_blob(
@@ -88,12 +99,14 @@ impl<R: Registry> Registry for Prefix<R> {
         self.inner
             .read_blob(ctx, &self.inward(repository)?, digest, range)
             .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn delete_blob(&self, ctx: &Context, repository: &RepositoryName, digest: &Digest) -> Result<()> {
         self.inner
             .delete_blob(ctx, &self.inward(repository)?, digest)
             .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn mount_blob(
@@ -111,6 +124,7 @@ impl<R: Registry> Registry for Prefix<R> {
         self.inner
             .mount_blob(&ctx, &self.inward(repository)?, digest, &from)
             .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn begin_upload(
@@ -122,6 +136,7 @@ impl<R: Registry> Registry for Prefix<R> {
         self.inner
             .begin_upload(ctx, &self.inward(repository)?, algorithm)
             .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn upload_status(
@@ -130,7 +145,10 @@ impl<R: Registry> Registry for Prefix<R> {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Result<UploadStatus> {
-        self.inner.upload_status(ctx, &self.inward(repository)?, id).await
+        self.inner
+            .upload_status(ctx, &self.inward(repository)?, id)
+            .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn append_upload(
@@ -144,6 +162,7 @@ impl<R: Registry> Registry for Prefix<R> {
         self.inner
             .append_upload(ctx, &self.inward(repository)?, id, at, bytes)
             .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn finish_upload(
@@ -158,10 +177,14 @@ impl<R: Registry> Registry for Prefix<R> {
         self.inner
             .finish_upload(ctx, &self.inward(repository)?, id, at, bytes, digest)
             .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn cancel_upload(&self, ctx: &Context, repository: &RepositoryName, id: &UploadId) -> Result<()> {
-        self.inner.cancel_upload(ctx, &self.inward(repository)?, id).await
+        self.inner
+            .cancel_upload(ctx, &self.inward(repository)?, id)
+            .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn stat_manifest(
@@ -173,6 +196,7 @@ impl<R: Registry> Registry for Prefix<R> {
         self.inner
             .stat_manifest(ctx, &self.inward(repository)?, reference)
             .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn get_manifest(
@@ -184,6 +208,7 @@ impl<R: Registry> Registry for Prefix<R> {
         self.inner
             .get_manifest(ctx, &self.inward(repository)?, reference)
             .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn put_manifest(
@@ -192,7 +217,10 @@ impl<R: Registry> Registry for Prefix<R> {
         repository: &RepositoryName,
         put: PutManifest,
     ) -> Result<PutOutcome> {
-        self.inner.put_manifest(ctx, &self.inward(repository)?, put).await
+        self.inner
+            .put_manifest(ctx, &self.inward(repository)?, put)
+            .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn delete_manifest(
@@ -204,10 +232,14 @@ impl<R: Registry> Registry for Prefix<R> {
         self.inner
             .delete_manifest(ctx, &self.inward(repository)?, digest)
             .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn delete_tag(&self, ctx: &Context, repository: &RepositoryName, tag: &Tag) -> Result<()> {
-        self.inner.delete_tag(ctx, &self.inward(repository)?, tag).await
+        self.inner
+            .delete_tag(ctx, &self.inward(repository)?, tag)
+            .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn list_tags(
@@ -220,6 +252,7 @@ impl<R: Registry> Registry for Prefix<R> {
         self.inner
             .list_tags(ctx, &self.inward(repository)?, after, limit)
             .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn list_referrers(
@@ -241,6 +274,7 @@ impl<R: Registry> Registry for Prefix<R> {
                 limit,
             )
             .await
+            .map_err(|why| outward(why, repository))
     }
 
     async fn list_repositories(
@@ -262,6 +296,9 @@ impl<R: Registry> Registry for Prefix<R> {
     }
 
     async fn delete_repository(&self, ctx: &Context, repository: &RepositoryName) -> Result<()> {
-        self.inner.delete_repository(ctx, &self.inward(repository)?).await
+        self.inner
+            .delete_repository(ctx, &self.inward(repository)?)
+            .await
+            .map_err(|why| outward(why, repository))
     }
 }

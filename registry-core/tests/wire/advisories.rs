@@ -73,7 +73,6 @@ fn nothing_of_a_private_repository_is_shown_to_others() {
         ("GET", format!("/v2/private/blobs/{blob}")),
         ("HEAD", format!("/v2/private/blobs/{blob}")),
         ("DELETE", format!("/v2/private/blobs/{blob}")),
-        ("GET", format!("/v2/private/referrers/{image}")),
         ("POST", "/v2/private/blobs/uploads/".to_owned()),
         ("POST", format!("/v2/private/blobs/uploads/?digest={blob}")),
         (
@@ -92,6 +91,19 @@ fn nothing_of_a_private_repository_is_shown_to_others() {
         }
         assert_eq!(hidden.headers.get("docker-content-digest"), None);
     }
+    // Referrers are never a 404: a hidden repository has none, like one that does not exist.
+    let referrers = format!("/v2/private/referrers/{image}");
+    as_user(&wire, "", "GET", &referrers, "").is(401);
+    let hidden = as_user(&wire, "other", "GET", &referrers, "").is(200);
+    let absent = as_user(
+        &wire,
+        "other",
+        "GET",
+        &format!("/v2/nothing/referrers/{image}"),
+        "",
+    )
+    .is(200);
+    assert_eq!(hidden.body, absent.body);
     assert_eq!(open.kept(), before);
     as_user(&wire, "owner", "GET", "/v2/private/manifests/latest", "").is(200);
     let catalog =

@@ -302,8 +302,12 @@ impl Records {
             .assert_name(Txn::new(), name, &repository, now)
             .nothing_under(edges)
             .nothing_under(deferrals);
-        if !self.has_current_lease(&repository.id, digest, now).await? {
-            txn = txn.absent(keys::lease(digest, self.bucket(now).1, &repository.id));
+        // Nor may a lease be taken meanwhile: not in this bucket, and the next has not begun.
+        let (bucket_end, lease_end) = self.bucket(now);
+        txn = txn.before(bucket_end);
+        let current = keys::lease(digest, lease_end, &repository.id);
+        if !leases.iter().any(|lease| lease.key == current) {
+            txn = txn.absent(current);
         }
         for lease in &leases {
             txn = txn.at(&lease.key, lease.entry.stamp).delete(&lease.key);

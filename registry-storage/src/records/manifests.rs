@@ -10,6 +10,9 @@ use registry_core::{
 use super::values::{MARK, V1, decode, encode};
 use super::{Attempt, Records, Repository, keys, values};
 
+/// Most tags that go in one transaction.
+const TAGS_AT_ONCE: usize = 10_000;
+
 /// Shards of a counter: so many writers can charge it at once without getting in each other's way.
 const SHARDS: u8 = 16;
 
@@ -21,26 +24,33 @@ struct Edges {
 }
 
 impl Records {
+    /// Resolves a reference. A tag may move, and the manifest that it has left be deleted, between the two reads; so
+    /// a tag that led nowhere is looked at again, and unknown only if it has not moved.
     pub(super) async fn find_manifest(
         &self,
         name: &RepositoryName,
         reference: &Reference,
     ) -> Result<(Repository, Digest, values::Manifest, Entry)> {
-        let repository = self.known(name).await?;
         let unknown = || error::manifest_unknown(reference);
-        let digest = match reference {
-            Reference::Digest(digest) => *digest,
-            Reference::Tag(tag) => {
-                self.get::<values::Tag>(&keys::tag(&repository.id, tag))
-                    .await?
-                    .ok_or_else(unknown)?
-                    .0
-                    .digest
+        let mut led_nowhere = None;
+        loop {
+            let repository = self.known(name).await?;
+            let (digest, moved) = match reference {
+                Reference::Digest(digest) => (*digest, None),
+                Reference::Tag(tag) => {
+                    let key = keys::tag(&repository.id, tag);
+                    let (tag, entry) = self.get::<values::Tag>(&key).await?.ok_or_else(unknown)?;
+                    (tag.digest, Some(entry.stamp))
+                }
+            };
+            if let Some((manifest, entry)) = self.get(&keys::manifest(&repository.id, &digest)).await? {
+                return Ok((repository, digest, manifest, entry));
             }
-        };
-        let found = self.get(&keys::manifest(&repository.id, &digest)).await?;
-        let (manifest, entry) = found.ok_or_else(unknown)?;
-        Ok((repository, digest, manifest, entry))
+            if moved == led_nowhere {
+                return Err(unknown());
+            }
+            led_nowhere = moved;
+        }
     }
 
     pub(super) async fn read_manifest(
@@ -48,18 +58,17 @@ impl Records {
         name: &RepositoryName,
         reference: &Reference,
     ) -> Result<Manifest> {
-        let (repository, digest, manifest, _) = self.find_manifest(name, reference).await?;
-        let content = self
-            .kv
-            .get(&keys::content(&repository.id, &digest))
-            .await
-            .map_err(super::failed)?;
-        // Deleted between the two reads.
-        let content = content.ok_or_else(|| error::manifest_unknown(reference))?;
-        Ok(Manifest {
-            info: manifest.info(&digest),
-            bytes: content.value,
-        })
+        loop {
+            let (repository, digest, manifest, _) = self.find_manifest(name, reference).await?;
+            let key = keys::content(&repository.id, &digest);
+            // Without it, the manifest was deleted between the two reads: the next look says what is there now.
+            if let Some(content) = self.kv.get(&key).await.map_err(super::failed)? {
+                return Ok(Manifest {
+                    info: manifest.info(&digest),
+                    bytes: content.value,
+                });
+            }
+        }
     }
 
     /// `put_manifest`.
@@ -81,6 +90,10 @@ impl Records {
         let manifest = match &found {
             // There already, and whole: what it names is held by the edges of the put that made it.
             Some((manifest, _)) if !manifest.deferred && manifest.media_type == write.parsed.media_type => {
+                let suspects = self.suspects(&write.parsed.children).await?;
+                if !suspects.is_empty() && write.options.children == Children::Required {
+                    return Err(missing(&suspects));
+                }
                 manifest.clone()
             }
             replaced => {
@@ -131,6 +144,21 @@ impl Records {
                 tags: write.tags.clone(),
             }),
         })
+    }
+
+    /// The blobs among these whose bytes are missing or wrong.
+    async fn suspects(&self, children: &[Child]) -> Result<Vec<Digest>> {
+        let mut suspects = Vec::new();
+        for child in children.iter().filter(|child| child.kind == ChildKind::Blob) {
+            if self
+                .find_blob(&child.digest)
+                .await?
+                .is_none_or(|(blob, _)| blob.suspect)
+            {
+                suspects.push(child.digest);
+            }
+        }
+        Ok(suspects)
     }
 
     /// Adds an edge for everything that the manifest names, asserting that it is live and belongs here.
@@ -190,16 +218,7 @@ impl Records {
         };
         match (found, here) {
             (Some((blob, entry)), Some(belonging)) => {
-                if blob.size != child.size {
-                    return Err(Error::new(
-                        ErrorKind::SizeInvalid,
-                        format!(
-                            "the manifest says that blob {digest} has {} bytes; it has {}",
-                            child.size, blob.size
-                        ),
-                    )
-                    .with_detail(serde_json::json!({ "digest": digest, "size": blob.size })));
-                }
+                check_size(child, blob.size)?;
                 let txn = self.assert_live(edges.txn, digest, &blob, &entry);
                 edges.txn = belonging
                     .assert(txn)
@@ -230,7 +249,10 @@ impl Records {
     ) -> Result<Edges> {
         let key = keys::manifest(repository, &child.digest);
         match self.get::<values::Manifest>(&key).await? {
-            Some((_, entry)) => edges.txn = edges.txn.at(key, entry.stamp),
+            Some((found, entry)) => {
+                check_size(child, found.size)?;
+                edges.txn = edges.txn.at(key, entry.stamp);
+            }
             None if may_defer => {
                 edges.txn = edges.txn.absent(key);
                 edges.deferred = true;
@@ -325,7 +347,7 @@ impl Records {
     /// Adds charges to their counters. A counter with a limit is read and asserted whole, so the limit is never
     /// passed; one without is only added to, in a shard that few others are writing.
     async fn charge(&self, mut txn: Txn, charges: &[Charge]) -> Result<Txn> {
-        for charge in charges {
+        for charge in &merged(charges) {
             let shards = self.all_under(&keys::shards(&charge.counter)).await?;
             let mut total = charge.amount;
             for (key, entry) in &shards {
@@ -394,17 +416,15 @@ impl Records {
             .delete(key)
             .delete(keys::content(id, &digest));
         txn = self.remove_edges(txn, id, &digest, &manifest, now).await?;
-        let table = keys::tags_at(id, &digest);
-        let mut moves = Vec::new();
-        for (tagged, _) in self.all_under(&table).await? {
-            let tag: Tag = tagged[table.len()..].parse().map_err(Error::internal)?;
-            txn = txn.delete(keys::tag(id, &tag)).delete(tagged);
-            moves.push(TagMove {
-                tag,
-                from: Some(digest),
-                to: None,
-            });
+        let tagged = self
+            .scan(&keys::tags_at(id, &digest), None, TAGS_AT_ONCE + 1)
+            .await?;
+        if tagged.len() > TAGS_AT_ONCE {
+            return self
+                .delete_some_tags(ctx, name, &repository, &digest, &tagged[..TAGS_AT_ONCE])
+                .await;
         }
+        let (txn, moves) = delete_tags(txn, id, &digest, &tagged)?;
         let txn = self.tell(
             txn,
             ctx,
@@ -416,6 +436,25 @@ impl Records {
             Attempt::Done(_) => Attempt::Done(()),
             Attempt::Again => Attempt::Again,
         })
+    }
+
+    /// A manifest with more tags than one transaction takes loses them in pieces, before it goes itself.
+    async fn delete_some_tags(
+        &self,
+        ctx: &Context,
+        name: &RepositoryName,
+        repository: &Repository,
+        digest: &Digest,
+        tagged: &[(String, Entry)],
+    ) -> Result<Attempt<()>> {
+        let now = self.clock().await?;
+        let txn = self.assert_name(Txn::new(), name, repository, now);
+        let (mut txn, moves) = delete_tags(txn, &repository.id, digest, tagged)?;
+        for tag in moves {
+            txn = self.tell(txn, ctx, name, now, EventKind::TagDeleted { tag });
+        }
+        self.commit(txn).await?;
+        Ok(Attempt::Again)
     }
 
     pub(super) async fn try_delete_tag(
@@ -448,6 +487,21 @@ impl Records {
     }
 }
 
+/// One charge for each counter: what several add up to, under the lowest of their limits.
+fn merged(charges: &[Charge]) -> Vec<Charge> {
+    let mut merged: Vec<Charge> = Vec::new();
+    for charge in charges {
+        match merged.iter_mut().find(|known| known.counter == charge.counter) {
+            Some(known) => {
+                known.amount = known.amount.saturating_add(charge.amount);
+                known.limit = known.limit.into_iter().chain(charge.limit).min();
+            }
+            None => merged.push(charge.clone()),
+        }
+    }
+    merged
+}
+
 fn check_expected(tag: &Tag, found: Option<Digest>, expect: Expect) -> Result<()> {
     let message = match (expect, found) {
         (Expect::Any, _) | (Expect::Absent, None) => return Ok(()),
@@ -462,6 +516,40 @@ fn check_expected(tag: &Tag, found: Option<Digest>, expect: Expect) -> Result<()
     };
     Err(Error::new(ErrorKind::PreconditionFailed, message)
         .with_detail(serde_json::json!({ "tag": tag, "digest": found })))
+}
+
+/// Takes these tags away from a manifest, asserting that none has moved since it was read.
+fn delete_tags(
+    mut txn: Txn,
+    repository: &str,
+    digest: &Digest,
+    tagged: &[(String, Entry)],
+) -> Result<(Txn, Vec<TagMove>)> {
+    let table = keys::tags_at(repository, digest);
+    let mut moves = Vec::new();
+    for (key, entry) in tagged {
+        let tag: Tag = key[table.len()..].parse().map_err(Error::internal)?;
+        txn = txn
+            .at(key, entry.stamp)
+            .delete(key)
+            .delete(keys::tag(repository, &tag));
+        moves.push(TagMove {
+            tag,
+            from: Some(*digest),
+            to: None,
+        });
+    }
+    Ok((txn, moves))
+}
+
+fn check_size(child: &Child, size: u64) -> Result<()> {
+    if child.size == size {
+        return Ok(());
+    }
+    let (digest, named) = (&child.digest, child.size);
+    let message = format!("the manifest says that {digest} has {named} bytes; it has {size}");
+    Err(Error::new(ErrorKind::SizeInvalid, message)
+        .with_detail(serde_json::json!({ "digest": digest, "size": size })))
 }
 
 fn missing(digests: &[Digest]) -> Error {

@@ -298,7 +298,7 @@ impl ManifestStore for Records {
     }
 
     async fn touch(&self, claim: &UploadClaim) -> Result<UploadClaim> {
-        self.do_touch(claim).await
+        attempt!(self.try_touch(claim))
     }
 
     async fn cancel(&self, claim: &UploadClaim) -> Result<()> {

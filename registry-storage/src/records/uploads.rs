@@ -72,16 +72,26 @@ impl Records {
         })
     }
 
-    /// The claim's record, if it is still the one that was read, and the repository that it is for.
-    pub(super) async fn claimed(&self, claim: &UploadClaim) -> Result<(Repository, (values::Upload, Entry))> {
+    /// The claim's record, and the repository that it is for: the one in which the upload was begun, or, if there was
+    /// none under the name then, whatever is now or is to be.
+    async fn claim_of(&self, claim: &UploadClaim) -> Result<(Repository, (values::Upload, Entry))> {
+        let unknown = || error::upload_unknown(&claim.id);
         let found = self.get::<values::Upload>(&keys::upload(&claim.id)).await?;
-        let Some((upload, entry)) = found.filter(|(_, entry)| entry.stamp == claim.stamp) else {
-            return Err(error::upload_unknown(&claim.id));
-        };
-        if !self.is_still(&claim.repository, &upload).await? {
+        let (upload, entry) = found.ok_or_else(unknown)?;
+        let repository = self.known_or_new(&claim.repository).await?;
+        match &upload.repository_id {
+            Some(id) if !repository.exists() || repository.id != *id => Err(unknown()),
+            _ => Ok((repository, (upload, entry))),
+        }
+    }
+
+    /// The same, if the record is still the one that was read.
+    pub(super) async fn claimed(&self, claim: &UploadClaim) -> Result<(Repository, (values::Upload, Entry))> {
+        let (repository, (upload, entry)) = self.claim_of(claim).await?;
+        if entry.stamp != claim.stamp {
             return Err(error::upload_unknown(&claim.id));
         }
-        Ok((self.known_or_new(&claim.repository).await?, (upload, entry)))
+        Ok((repository, (upload, entry)))
     }
 
     /// Removes a claim, asserting that it is as it was read.
@@ -97,10 +107,15 @@ impl Records {
             .delete(keys::expiry(upload.expires, &claim.id))
     }
 
-    /// `touch`: renews a claim. A claim that has expired cannot be renewed, as its location may be doomed already.
-    pub(super) async fn do_touch(&self, claim: &UploadClaim) -> Result<UploadClaim> {
-        let (_, (upload, entry)) = self.claimed(claim).await?;
-        let expires = self.clock().await? + self.lifetimes.upload_idle;
+    /// `touch`: renews a claim, whoever renewed it last. One that has expired cannot be renewed, as its location may
+    /// be doomed already.
+    pub(super) async fn try_touch(&self, claim: &UploadClaim) -> Result<Attempt<UploadClaim>> {
+        let (_, (upload, entry)) = self.claim_of(claim).await?;
+        let now = self.clock().await?;
+        if now >= upload.expires {
+            return Err(error::upload_unknown(&claim.id));
+        }
+        let expires = now + self.lifetimes.upload_idle;
         let key = keys::upload(&claim.id);
         let txn = Txn::new()
             .at(&key, entry.stamp)
@@ -108,14 +123,14 @@ impl Records {
             .delete(keys::expiry(upload.expires, &claim.id))
             .put(key, encode(&values::Upload { expires, ..upload }))
             .put(keys::expiry(expires, &claim.id), MARK);
-        match self.commit(txn).await? {
-            Attempt::Done(stamp) => Ok(UploadClaim {
+        Ok(match self.commit(txn).await? {
+            Attempt::Done(stamp) => Attempt::Done(UploadClaim {
                 expires,
                 stamp,
                 ..claim.clone()
             }),
-            Attempt::Again => Err(error::upload_unknown(&claim.id)),
-        }
+            Attempt::Again => Attempt::Again,
+        })
     }
 
     /// `cancel`: ends an upload and dooms its location.

@@ -289,7 +289,7 @@ pub async fn a_push_succeeds_at_every_stage_of_collection(fixture: Fixture) {
 /// Whichever is first.
 pub async fn a_push_that_races_the_removal_keeps_its_blob(fixture: Fixture) {
     let (a, b) = (repo("a"), repo("b"));
-    for round in 0..16 {
+    for round in 0..24 {
         let bytes = format!("round {round}");
         fixture.publish(&a, &bytes).await;
         for stage in [Collected::Condemned, Collected::Removed] {
@@ -336,7 +336,7 @@ pub async fn a_push_that_races_the_removal_keeps_its_blob(fixture: Fixture) {
 /// Either it is refused, or what it names stays.
 pub async fn a_manifest_that_races_the_collector_keeps_its_blobs(fixture: Fixture) {
     let a = repo("a");
-    for round in 0..16 {
+    for round in 0..24 {
         let (bytes, tag) = (format!("round {round}"), format!("v{round}"));
         fixture.publish(&a, &bytes).await;
         fixture.outlive_leases();

@@ -137,7 +137,7 @@ pub async fn a_refused_put_writes_nothing(fixture: Fixture) {
 /// The closure of what is acknowledged is whole.
 pub async fn an_index_and_the_delete_of_its_child_never_both_succeed(fixture: Fixture) {
     let a = repo("a");
-    for round in 0..16 {
+    for round in 0..24 {
         let bytes = format!("round {round}");
         fixture.publish(&a, &bytes).await;
         let child = image(&[&bytes], &[]);
@@ -165,7 +165,7 @@ pub async fn an_index_and_the_delete_of_its_child_never_both_succeed(fixture: Fi
 /// A tag that is put meanwhile goes too, or comes after.
 pub async fn a_tag_and_the_delete_of_its_manifest_leave_no_tag_without_one(fixture: Fixture) {
     let a = repo("a");
-    for round in 0..16 {
+    for round in 0..24 {
         let (bytes, tag) = (format!("round {round}"), format!("v{round}"));
         fixture.publish(&a, &bytes).await;
         let digest = fixture
@@ -309,7 +309,9 @@ pub async fn of_64_charges_at_once_as_many_win_as_the_limit_allows(fixture: Fixt
     let a = repo("a");
     fixture.publish(&a, "x").await;
     let puts = (0..64).map(|n| {
-        let mut write = image(&["x"], &[&format!("t{n}")]);
+        // Each a manifest of its own, so that it is the counter alone that they meet at.
+        let blobs: Vec<&str> = std::iter::repeat_n("x", n + 1).collect();
+        let mut write = image(&blobs, &[&format!("t{n}")]);
         write.options.charge = vec![Charge {
             counter: "team".to_owned(),
             amount: 3,

@@ -184,7 +184,7 @@ pub async fn sweeping_the_old_leaves_the_new(fixture: Fixture) {
 /// Never in between.
 pub async fn a_put_that_races_the_delete_of_its_repository_is_in_the_old_or_in_a_new_one(fixture: Fixture) {
     let a = repo("a");
-    for round in 0..16 {
+    for round in 0..24 {
         let bytes = format!("round {round}");
         fixture.image(&a, "base", "base").await;
         fixture.publish(&a, &bytes).await;

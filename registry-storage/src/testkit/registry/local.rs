@@ -3,7 +3,6 @@
 use registry_core::manifest::{OCI_INDEX, OCI_MANIFEST};
 use registry_core::{Charge, Children, Digest, ErrorKind, PutManifest, WriteOptions, once};
 
-use super::super::content;
 use super::{F, User, assert_kind, assert_unknown, at_once, image, index, repo, tag};
 
 #[doc(hidden)]
@@ -233,9 +232,11 @@ pub async fn a_charge_beyond_its_limit_refuses_the_write(fixture: F) {
 pub async fn of_64_concurrent_charges_as_many_win_as_the_limit_allows(fixture: F) {
     let (user, a) = (User::of(&fixture), repo("a"));
     let manifest = user.prepared(&a, "one").await;
-    user.push(&a, &content(120, 10)).await;
     let puts = (0..64).map(|n| {
-        let put = PutManifest::tagged(tag(&format!("t{n}")), OCI_MANIFEST, manifest.clone());
+        // Each a manifest of its own, so that it is the counter alone that they meet at.
+        let mut bytes = manifest.to_vec();
+        bytes.resize(bytes.len() + n, b'\n');
+        let put = PutManifest::tagged(tag(&format!("t{n}")), OCI_MANIFEST, bytes);
         let (user, a) = (user.clone(), a.clone());
         async move { user.put(&a, charged(put, 1, Some(10))).await }
     });

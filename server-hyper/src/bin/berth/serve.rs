@@ -86,8 +86,7 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
 
     // Nothing is allowed that no rule allows; the one rule there is so far is what `allow_anonymous` stands for.
     let registry = Authorized::around(Arc::clone(&stores.registry), StaticPolicy::open());
-    let service =
-        Service::new(Arc::new(registry), TokioRuntime::shared()).limits(config.protocol_limits());
+    let service = Service::new(Arc::new(registry), TokioRuntime::shared()).limits(config.protocol_limits());
     let mut builder = Server::builder()
         .service(service)
         .limits(config.server_limits())

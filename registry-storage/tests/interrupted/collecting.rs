@@ -1,0 +1,166 @@
+//! Collecting.
+
+use registry_core::store::{Collected, ManifestStore, Reclaim};
+use registry_core::{ErrorKind, MountFrom, PutManifest, Registry};
+
+use crate::harness::*;
+
+#[test]
+fn what_is_published_while_it_is_being_collected_stays() {
+    for stage in [Collected::Condemned, Collected::Removed] {
+        at_every_point(async |house, at| {
+            let blob = house.push("a", b"layer").await;
+            let entry = to(&house, stage).await;
+            let other = house.clone();
+            house.interrupted.arm(
+                at,
+                Box::pin(async move {
+                    other.push("b", b"layer").await;
+                }),
+            );
+            house.slow_records.collect(&entry).await.unwrap();
+            let interrupted = !house.interrupted.disarm();
+            if interrupted {
+                house.live_for(23 * HOUR).await;
+                assert_eq!(house.read("b", &blob.digest).await.as_deref(), Ok(&b"layer"[..]));
+                house.tag("b", "t", &image(&blob, "")).await;
+                house.live_for(100 * HOUR).await;
+                assert_eq!(house.read("b", &blob.digest).await.as_deref(), Ok(&b"layer"[..]));
+                assert_eq!(house.stored().await, 1, "the other location was given back");
+            }
+            interrupted
+        });
+    }
+}
+
+#[test]
+fn what_a_deferred_edge_names_while_it_is_being_collected_stays() {
+    for stage in [Collected::Condemned, Collected::Removed] {
+        at_every_point(async |house, at| {
+            let blob = house.push("a", b"layer").await;
+            let entry = to(&house, stage).await;
+            let other = house.clone();
+            house.interrupted.arm(
+                at,
+                Box::pin(async move {
+                    let put = deferred(PutManifest::tagged(tag("t"), OCI, image(&blob, "")));
+                    other.put("proxy", put).await.unwrap();
+                }),
+            );
+            house.slow_records.collect(&entry).await.unwrap();
+            let interrupted = !house.interrupted.disarm();
+            if interrupted {
+                house.live_for(100 * HOUR).await;
+                assert!(house.records.blob_record(&blob.digest).await.unwrap().is_some());
+            }
+            interrupted
+        });
+    }
+}
+
+/// The entry whose step is `stage`, when it is due.
+async fn to(house: &House, stage: Collected) -> registry_core::store::Pending {
+    house.clock.advance(40 * HOUR);
+    if stage == Collected::Removed {
+        house.collect().await;
+        house.clock.advance(3 * HOUR);
+    }
+    house.records.due(1).await.unwrap().pop().unwrap()
+}
+
+#[test]
+fn a_manifest_put_while_its_blob_is_collected_is_whole_or_refused() {
+    at_every_point(async |house, at| {
+        let blob = house.push("a", b"layer").await;
+        house.clock.advance(23 * HOUR);
+        let other = house.clone();
+        house.interrupted.arm(
+            at,
+            Box::pin(async move {
+                other.live_for(20 * HOUR).await;
+            }),
+        );
+        let put = PutManifest::tagged(tag("t"), OCI, image(&blob, ""));
+        let put = house.slow.put_manifest(&house.ctx, &name("a"), put).await;
+        let interrupted = !house.interrupted.disarm();
+        match put {
+            Ok(_) => {
+                house.live_for(40 * HOUR).await;
+                assert_eq!(house.read("a", &blob.digest).await.as_deref(), Ok(&b"layer"[..]));
+            }
+            Err(why) => assert_eq!(why.kind(), ErrorKind::ManifestBlobUnknown),
+        }
+        interrupted
+    });
+}
+
+#[test]
+fn a_pusher_told_that_a_blob_exists_has_the_grace_whatever_the_collector_does() {
+    for mount in [false, true] {
+        at_every_point(async |house, at| {
+            let blob = house.push("a", b"layer").await;
+            house.clock.advance(23 * HOUR);
+            let other = house.clone();
+            house.interrupted.arm(
+                at,
+                Box::pin(async move {
+                    other.live_for(20 * HOUR).await;
+                }),
+            );
+            let (ctx, a, b) = (&house.ctx, name("a"), name("b"));
+            let told = match mount {
+                false => house
+                    .slow
+                    .stat_blob(ctx, &a, &blob.digest)
+                    .await
+                    .ok()
+                    .map(|_| "a"),
+                true => house
+                    .slow
+                    .mount_blob(ctx, &b, &blob.digest, &MountFrom::Anywhere)
+                    .await
+                    .unwrap()
+                    .map(|_| "b"),
+            };
+            let interrupted = !house.interrupted.disarm();
+            if let Some(repository) = told {
+                house.live_for(23 * HOUR).await;
+                assert_eq!(
+                    house.read(repository, &blob.digest).await.as_deref(),
+                    Ok(&b"layer"[..])
+                );
+            }
+            interrupted
+        });
+    }
+}
+
+#[test]
+fn what_a_deleted_manifest_deferred_is_collected_when_it_came_meanwhile() {
+    at_every_point(async |house, at| {
+        let blob = info(b"late");
+        let put = deferred(PutManifest::tagged(tag("t"), OCI, image(&blob, "")));
+        let digest = house.put("proxy", put).await.unwrap();
+        let other = house.clone();
+        house.interrupted.arm(
+            at,
+            Box::pin(async move {
+                other.push("owner", b"late").await;
+                other.live_for(40 * HOUR).await;
+            }),
+        );
+        house
+            .slow
+            .delete_manifest(&house.ctx, &name("proxy"), &digest)
+            .await
+            .unwrap();
+        let interrupted = !house.interrupted.disarm();
+        house.live_for(60 * HOUR).await;
+        assert_eq!(
+            house.records.blob_record(&blob.digest).await.unwrap(),
+            None,
+            "interrupted at {at}"
+        );
+        interrupted
+    });
+}

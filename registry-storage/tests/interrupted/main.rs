@@ -1,0 +1,9 @@
+//! What must hold however two operations meet: the second happens before every single look and write of the first.
+
+mod belonging;
+mod claims;
+mod collecting;
+mod counters;
+mod harness;
+mod tags_and_manifests;
+mod wrappers;
