@@ -12,6 +12,12 @@ use tokio::time::{Sleep, sleep};
 /// Length of the text with which an HTTP/2 client opens.
 const PREFACE: usize = 24;
 
+/// How much of a request that was refused before its end is still taken, so that its sender gets to read why.
+const LINGER_BYTES: usize = 16 << 20;
+
+/// How long such a sender may pause before the connection goes.
+const LINGER_IDLE: Duration = Duration::from_millis(500);
+
 /// A connection whose peer must begin to speak within a time, and go on reading what it is sent.
 ///
 /// The HTTP server has timers of its own once it knows which version is spoken; these cover what comes before, and
@@ -23,6 +29,8 @@ pub(crate) struct Guarded<S> {
     write_idle: Duration,
     /// Runs while a write cannot go on.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// After the last answer: what was taken since, and the time until the peer sends again or closes.
+    lingering: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
 impl<S> Guarded<S> {
@@ -32,6 +40,7 @@ impl<S> Guarded<S> {
             opening: Some((Box::pin(sleep(opening)), 0)),
             write_idle,
             stalled: None,
+            lingering: None,
         }
     }
 
@@ -48,6 +57,29 @@ impl<S> Guarded<S> {
             io::ErrorKind::TimedOut,
             "the client stopped reading",
         )))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Guarded<S> {
+    /// Takes what the peer still sends and drops it. A connection that is closed while bytes are unread is reset, and a
+    /// reset destroys the answer that the peer has not read yet: a refused upload would look like a broken wire.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (taken, idle) = self
+            .lingering
+            .get_or_insert_with(|| (0, Box::pin(sleep(LINGER_IDLE))));
+        let mut space = [0; 16 << 10];
+        while *taken < LINGER_BYTES {
+            let mut buffer = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => return idle.as_mut().poll(cx),
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    *taken += buffer.filled().len();
+                    idle.set(sleep(LINGER_IDLE));
+                }
+                Poll::Ready(_) => break,
+            }
+        }
+        Poll::Ready(())
     }
 }
 
@@ -74,7 +106,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_write(cx, buf);
@@ -106,7 +138,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.guard_write(cx, result)
+        if this.lingering.is_none() {
+            let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
+            ready!(this.guard_write(cx, shut))?;
+        }
+        this.linger(cx).map(Ok)
     }
 }

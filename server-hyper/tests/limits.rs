@@ -157,3 +157,23 @@ async fn no_more_connections_are_open_than_allowed_and_the_others_wait() {
     assert_eq!(seen.len(), 8);
     assert!(seen.iter().all(|open| *open <= ALLOWED), "{seen:?}");
 }
+
+#[tokio::test]
+async fn whoever_sends_too_much_is_told_so_and_not_just_cut_off() {
+    const LENGTH: usize = 8 << 20;
+    let server = server_hyper::TestServer::in_memory().await.unwrap();
+    for _ in 0..10 {
+        let mut stream = TcpStream::connect(server.addr()).await.unwrap();
+        let head = format!("PUT /v2/a/manifests/v1 HTTP/1.1\r\nhost: a\r\ncontent-length: {LENGTH}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // All of it, before the first look at the answer, which was there long before.
+        stream.write_all(&vec![b' '; LENGTH]).await.unwrap();
+        let mut said = Vec::new();
+        soon(stream.read_to_end(&mut said)).await.unwrap();
+        assert!(
+            said.starts_with(b"HTTP/1.1 413"),
+            "{}",
+            String::from_utf8_lossy(&said)
+        );
+    }
+}

@@ -214,7 +214,7 @@ pub trait ManifestStore: Send + Sync + 'static {
     async fn inline_bytes(&self, digest: &Digest) -> Result<Option<Bytes>>;
 
     /// Like [`blob`](ManifestStore::blob), and makes sure that the blob is held here for the grace: mostly by
-    /// finding that it is already. A condemned blob is revived.
+    /// finding that it is already. A condemned blob belongs to nobody and is unknown; only publishing revives it.
     async fn lease(&self, repository: &RepositoryName, digest: &Digest) -> Result<BlobRecord>;
 
     /// Takes a lease here on a blob that belongs to another repository, as `from` and what the caller may see say.

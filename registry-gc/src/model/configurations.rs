@@ -275,6 +275,7 @@ pub const SMALL: &[Bounds] = &[
     },
     Bounds {
         name: "children-small",
+        about: "an index over an image over a blob; delete to the trash, undelete, purge",
         drains: true,
         collectors: 1,
         entries: 2,
@@ -283,6 +284,7 @@ pub const SMALL: &[Bounds] = &[
     },
     Bounds {
         name: "deferred-small",
+        about: "manifests put before their children and required later",
         drains: true,
         collectors: 1,
         names: 1,
