@@ -4,6 +4,8 @@
 //! faster it reads again. The transactions carry the names that they have in the model of the blob's life.
 
 mod blobs;
+mod charges;
+mod edges;
 mod keys;
 mod lists;
 mod manifests;

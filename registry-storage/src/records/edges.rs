@@ -1,0 +1,201 @@
+//! What a manifest points at: adding its edges, and removing them.
+
+use registry_core::manifest::{Child, ChildKind};
+use registry_core::store::{ManifestWrite, Txn};
+use registry_core::{Children, Digest, Error, ErrorKind, Result, Timestamp};
+
+use super::values::{V1, encode};
+use super::{Records, keys, values};
+
+/// Parts of a transaction that is being put together: what it asserts and writes, and what it found missing.
+pub(super) struct Edges {
+    pub(super) txn: Txn,
+    pub(super) missing: Vec<Digest>,
+    pub(super) deferred: bool,
+}
+
+impl Records {
+    /// The blobs among these whose bytes are missing or wrong.
+    pub(super) async fn suspects(&self, children: &[Child]) -> Result<Vec<Digest>> {
+        let mut suspects = Vec::new();
+        for child in children.iter().filter(|child| child.kind == ChildKind::Blob) {
+            if self
+                .find_blob(&child.digest)
+                .await?
+                .is_none_or(|(blob, _)| blob.suspect)
+            {
+                suspects.push(child.digest);
+            }
+        }
+        Ok(suspects)
+    }
+
+    /// Adds an edge for everything that the manifest names, asserting that it is live and belongs here.
+    pub(super) async fn add_edges(
+        &self,
+        txn: Txn,
+        repository: &str,
+        put: &str,
+        write: &ManifestWrite,
+        now: Timestamp,
+    ) -> Result<Edges> {
+        let mut edges = Edges {
+            txn,
+            missing: Vec::new(),
+            deferred: false,
+        };
+        let may_defer = write.options.children == Children::Deferred;
+        for child in &write.parsed.children {
+            edges = match child.kind {
+                ChildKind::Blob => {
+                    self.add_blob_edge(edges, repository, put, &write.digest, child, may_defer, now)
+                        .await?
+                }
+                ChildKind::Manifest => {
+                    self.add_child_manifest(edges, repository, put, &write.digest, child, may_defer)
+                        .await?
+                }
+            };
+        }
+        Ok(edges)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one edge; a struct for them would be used once"
+    )]
+    async fn add_blob_edge(
+        &self,
+        mut edges: Edges,
+        repository: &str,
+        put: &str,
+        manifest: &Digest,
+        child: &Child,
+        may_defer: bool,
+        now: Timestamp,
+    ) -> Result<Edges> {
+        let digest = &child.digest;
+        let value = encode(&values::Edge {
+            v: V1,
+            manifest: *manifest,
+        });
+        let found = self.find_blob(digest).await?;
+        let here = match &found {
+            Some((blob, _)) if blob.suspect && !may_defer => None,
+            Some(_) => self.belonging(repository, digest, now).await?,
+            None => None,
+        };
+        match (found, here) {
+            (Some((blob, entry)), Some(belonging)) => {
+                check_size(child, blob.size)?;
+                let txn = self.assert_live(edges.txn, digest, &blob, &entry);
+                edges.txn = belonging
+                    .assert(txn)
+                    .put(keys::edge(digest, repository, put), value);
+            }
+            (found, _) if may_defer => {
+                // Holds the blob, now or once it is there, but opens nothing: that takes bytes brought here. Nor does
+                // it revive a condemned one; only a publish does, and that `remove` looks for edges again holds it.
+                edges.txn = edges
+                    .txn
+                    .unchanged(keys::blob(digest), found.as_ref().map(|(_, entry)| entry));
+                edges.txn = edges.txn.put(keys::deferred(digest, repository, put), value);
+                edges.deferred = true;
+            }
+            _ => edges.missing.push(*digest),
+        }
+        Ok(edges)
+    }
+
+    async fn add_child_manifest(
+        &self,
+        mut edges: Edges,
+        repository: &str,
+        put: &str,
+        manifest: &Digest,
+        child: &Child,
+        may_defer: bool,
+    ) -> Result<Edges> {
+        let key = keys::manifest(repository, &child.digest);
+        match self.get::<values::Manifest>(&key).await? {
+            Some((found, entry)) => {
+                check_size(child, found.size)?;
+                edges.txn = edges.txn.at(key, entry.stamp);
+            }
+            None if may_defer => {
+                edges.txn = edges.txn.absent(key);
+                edges.deferred = true;
+            }
+            None => {
+                edges.missing.push(child.digest);
+                return Ok(edges);
+            }
+        }
+        let value = encode(&values::Edge {
+            v: V1,
+            manifest: *manifest,
+        });
+        edges.txn = edges.txn.put(keys::parent(repository, &child.digest, put), value);
+        Ok(edges)
+    }
+
+    /// Removes exactly the edges of the put that made `manifest`, and its place among its subject's referrers. What an
+    /// edge opened keeps a lease: the grace of the dereferenced; and everything it named an entry in the collector's
+    /// queue.
+    pub(super) async fn remove_edges(
+        &self,
+        mut txn: Txn,
+        repository: &str,
+        digest: &Digest,
+        manifest: &values::Manifest,
+        now: Timestamp,
+    ) -> Result<Txn> {
+        let key = keys::children(repository, digest);
+        let Some((children, _)) = self.get::<values::Children>(&key).await? else {
+            return Err(Error::internal(format!("record {key} is missing")));
+        };
+        for blob in &children.blobs {
+            let edge = keys::edge(blob, repository, &manifest.put);
+            if self.kv.get(&edge).await.map_err(super::failed)?.is_none() {
+                // A deferred edge opened nothing, so it leaves nothing that does.
+                let deferred = keys::deferred(blob, repository, &manifest.put);
+                txn = self.add_pending(txn.delete(deferred), blob, now);
+            } else if let Some((_, entry)) = self.find_blob(blob).await? {
+                txn = txn.delete(edge).at(keys::blob(blob), entry.stamp);
+                txn = self.add_lease(txn, repository, blob, now);
+            } else {
+                return Err(Error::internal(format!("blob {blob} has an edge and no record")));
+            }
+        }
+        for child in &children.manifests {
+            txn = txn.delete(keys::parent(repository, child, &manifest.put));
+        }
+        if let Some(subject) = &manifest.subject {
+            txn = txn.delete(keys::referrer(repository, subject, digest));
+        }
+        Ok(txn.delete(key))
+    }
+}
+
+fn check_size(child: &Child, size: u64) -> Result<()> {
+    if child.size == size {
+        return Ok(());
+    }
+    let (digest, named) = (&child.digest, child.size);
+    let message = format!("the manifest says that {digest} has {named} bytes; it has {size}");
+    Err(Error::new(ErrorKind::SizeInvalid, message)
+        .with_detail(serde_json::json!({ "digest": digest, "size": size })))
+}
+
+/// The refusal of a manifest that names what is not here.
+pub(super) fn missing(digests: &[Digest]) -> Error {
+    let count = digests.len();
+    let shown = digests[0];
+    let message = match count {
+        1 => format!("the manifest names {shown}, which this repository does not hold; push it first"),
+        _ => format!(
+            "the manifest names {count} things that this repository does not hold, {shown} among them; push them first"
+        ),
+    };
+    Error::new(ErrorKind::ManifestBlobUnknown, message).with_detail(serde_json::json!({ "missing": digests }))
+}
