@@ -75,11 +75,7 @@ impl LocalRegistry {
                     let chunk = chunk?;
                     let now = runtime.now();
                     if now.since(renewed) >= renew_after {
-                        let current = manifests
-                            .upload(&claim.repository, &claim.id)
-                            .await
-                            .map_err(io::Error::other)?;
-                        claim = manifests.touch(&current).await.map_err(io::Error::other)?;
+                        claim = manifests.touch(&claim).await.map_err(io::Error::other)?;
                         renewed = now;
                     }
                     Ok(Some((chunk, (bytes, claim, renewed))))

@@ -312,10 +312,7 @@ impl Records {
         for lease in &leases {
             txn = txn.at(&lease.key, lease.entry.stamp).delete(&lease.key);
         }
-        Ok(match self.commit(txn).await? {
-            Attempt::Done(_) => Attempt::Done(()),
-            Attempt::Again => Attempt::Again,
-        })
+        Ok(self.commit(txn).await?.map(|_| ()))
     }
 
     /// `mark_suspect`. If the record has changed meanwhile, what was found is not about it, and nothing is said.

@@ -122,10 +122,7 @@ impl Records {
                 }),
             );
         let txn = self.tell(txn, ctx, name, now, EventKind::RepositoryDeleted);
-        Ok(match self.commit(txn).await? {
-            Attempt::Done(_) => Attempt::Done(()),
-            Attempt::Again => Attempt::Again,
-        })
+        Ok(self.commit(txn).await?.map(|_| ()))
     }
 
     pub(super) async fn page_of_events(&self, after: Option<&str>, limit: usize) -> Result<Vec<Event>> {

@@ -217,10 +217,7 @@ impl Records {
             now,
             EventKind::ManifestDeleted { digest, tags: moves },
         );
-        Ok(match self.commit(txn).await? {
-            Attempt::Done(_) => Attempt::Done(()),
-            Attempt::Again => Attempt::Again,
-        })
+        Ok(self.commit(txn).await?.map(|_| ()))
     }
 
     /// A manifest with more tags than one transaction takes loses them in pieces, before it goes itself.
@@ -265,10 +262,7 @@ impl Records {
             to: None,
         };
         let txn = self.tell(txn, ctx, name, now, EventKind::TagDeleted { tag: moved });
-        Ok(match self.commit(txn).await? {
-            Attempt::Done(_) => Attempt::Done(()),
-            Attempt::Again => Attempt::Again,
-        })
+        Ok(self.commit(txn).await?.map(|_| ()))
     }
 }
 

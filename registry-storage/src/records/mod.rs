@@ -67,6 +67,15 @@ enum Attempt<T> {
     Again,
 }
 
+impl<T> Attempt<T> {
+    fn map<U>(self, done: impl FnOnce(T) -> U) -> Attempt<U> {
+        match self {
+            Attempt::Done(value) => Attempt::Done(done(value)),
+            Attempt::Again => Attempt::Again,
+        }
+    }
+}
+
 /// Runs a block that reads, decides and commits, until nobody was faster.
 macro_rules! attempt {
     ($block:expr) => {{

@@ -143,9 +143,6 @@ impl Records {
         let now = self.clock().await?;
         let txn = self.consume(Txn::new(), claim, &read);
         let txn = self.doom(txn, &read.0.location, now, self.lifetimes.longest_write);
-        Ok(match self.commit(txn).await? {
-            Attempt::Done(_) => Attempt::Done(()),
-            Attempt::Again => Attempt::Again,
-        })
+        Ok(self.commit(txn).await?.map(|_| ()))
     }
 }
