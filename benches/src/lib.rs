@@ -4,7 +4,6 @@
 //! first manifest is answered after a crash, and how many durable commits a second it makes. Its figures and
 //! their reading are in `ENGINES.md`; `cargo run --release -p benches --bin engines -- all` repeats them.
 //!
-//! [`server`] runs a `berth` process for the commands that measure it whole: `start` and `memory`.
+//! The commands `start` and `memory` measure a `berth` process whole, run by [`trials::server`].
 
 pub mod engines;
-pub mod server;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use benches::server::{Berth, Client};
 use clap::Parser;
 use sha2::{Digest, Sha256};
+use trials::server::{Berth, Client};
 
 /// Measures the anonymous memory of `berth` while many clients push and as many pull large blobs, all at once. Exits
 /// with an error if the peak is beyond the limit.

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use benches::server::{Berth, Client};
 use clap::Parser;
 use sha2::{Digest, Sha256};
+use trials::server::{Berth, Client};
 
 /// Measures how long `berth` takes from process start to the answer of its first manifest GET by tag, on a store with
 /// many tags, after a clean stop and after SIGKILL. Exits with an error if the median is beyond the limit.

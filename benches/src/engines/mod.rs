@@ -11,7 +11,6 @@ mod fjall;
 mod group;
 mod heed;
 mod measure;
-mod mounted;
 mod open;
 mod power;
 mod redb;

@@ -18,12 +18,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use trials::mounted::{Ended, Mounted, run, signal};
 
 use super::{
     EngineKind, Result,
     child::{Ledger, Role, Store, spawn},
     corpus::Random,
-    mounted::{Ended, Mounted, run, signal},
     open::{heard, verified},
 };
 

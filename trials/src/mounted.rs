@@ -7,13 +7,19 @@ use std::{
     time::Duration,
 };
 
-use super::Result;
+/// Any failure of a trial; it is reported, never handled.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A child that does not outlive its round.
-pub(super) struct Ended(pub(super) Child);
+#[derive(Debug)]
+pub struct Ended(pub Child);
 
 impl Ended {
-    pub(super) fn end(&mut self) -> Result<()> {
+    /// Kills it and waits for its end.
+    ///
+    /// # Errors
+    /// If it cannot be waited for.
+    pub fn end(&mut self) -> Result<()> {
         // It may have ended by itself when its disk went away.
         let _ = self.0.kill();
         self.0.wait()?;
@@ -28,10 +34,15 @@ impl Drop for Ended {
 }
 
 /// A mounted image, unmounted on drop.
-pub(super) struct Mounted(PathBuf);
+#[derive(Debug)]
+pub struct Mounted(PathBuf);
 
 impl Mounted {
-    pub(super) fn new(image: &Path, mount_point: &Path) -> Result<Self> {
+    /// Mounts `image` at `mount_point`.
+    ///
+    /// # Errors
+    /// What `mount` says.
+    pub fn new(image: &Path, mount_point: &Path) -> Result<Self> {
         run(Command::new("mount")
             .args(["-o", "loop"])
             .arg(image)
@@ -54,12 +65,18 @@ impl Drop for Mounted {
 }
 
 /// Sends the signal `name` to a child.
-pub(super) fn signal(child: &Child, name: &str) -> Result<()> {
+///
+/// # Errors
+/// If it cannot be sent.
+pub fn signal(child: &Child, name: &str) -> Result<()> {
     run(Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]))
 }
 
 /// Runs a command to its end; its complaint is the error.
-pub(super) fn run(command: &mut Command) -> Result<()> {
+///
+/// # Errors
+/// If it cannot be started, or fails.
+pub fn run(command: &mut Command) -> Result<()> {
     let output = command
         .stdin(Stdio::null())
         .output()

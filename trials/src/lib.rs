@@ -1,0 +1,7 @@
+//! What a registry is put through before its promises are believed.
+//!
+//! [`server`] runs a `berth` process and asks it over the wire; [`mounted`] gives it a disk whose power can be cut.
+#![forbid(unsafe_code)]
+
+pub mod mounted;
+pub mod server;
