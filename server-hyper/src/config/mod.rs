@@ -9,6 +9,8 @@ mod sources;
 mod value;
 
 pub use explain::{ConfigError, Problem, Source};
-pub use schema::{AdminListen, Config, Durability, Level, LimitsConfig, LogConfig, LogFormat, TlsConfig};
+pub use schema::{
+    AdminListen, CollectorConfig, Config, Durability, Level, LimitsConfig, LogConfig, LogFormat, TlsConfig,
+};
 pub use sources::{Flag, Loaded, load};
 pub use value::{Kind, Value};

@@ -34,6 +34,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// How long things are kept that nothing points at.
     pub lifetimes: Lifetimes,
+    /// Giving back what nothing names.
+    pub collector: CollectorConfig,
 }
 
 /// The keys of `tls`.
@@ -85,6 +87,13 @@ pub struct LimitsConfig {
     pub page_size: u32,
     /// Time for running requests at the end.
     pub drain: Duration,
+}
+
+/// The keys of `collector`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CollectorConfig {
+    /// How long to wait after one run before the next.
+    pub interval: Duration,
 }
 
 /// What an acknowledged write survives.
@@ -203,6 +212,9 @@ impl Default for Config {
                 drain: Duration::from_secs(30),
             },
             lifetimes: Lifetimes::default(),
+            collector: CollectorConfig {
+                interval: Duration::from_secs(60),
+            },
         }
     }
 }
@@ -235,6 +247,7 @@ impl Config {
         visit("lifetimes.upload_idle", &mut self.lifetimes.upload_idle);
         visit("lifetimes.longest_write", &mut self.lifetimes.longest_write);
         visit("lifetimes.longest_read", &mut self.lifetimes.longest_read);
+        visit("collector.interval", &mut self.collector.interval);
     }
 
     /// The names of all keys.
@@ -329,6 +342,7 @@ impl Config {
             ("lifetimes.upload_idle", lifetimes.upload_idle),
             ("lifetimes.longest_write", lifetimes.longest_write),
             ("lifetimes.longest_read", lifetimes.longest_read),
+            ("collector.interval", self.collector.interval),
         ] {
             claim(!value.is_zero(), key, "must be longer than nothing".into());
         }

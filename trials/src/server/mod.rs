@@ -23,6 +23,14 @@ impl Berth {
     /// # Errors
     /// If it does not start, or ends before it listens.
     pub fn start(berth: &Path, data: &Path) -> io::Result<Self> {
+        Self::start_with(berth, data, &[])
+    }
+
+    /// As [`start`](Berth::start), with keys of the configuration set, each as `key=value`.
+    ///
+    /// # Errors
+    /// If it does not start, or ends before it listens.
+    pub fn start_with(berth: &Path, data: &Path, settings: &[&str]) -> io::Result<Self> {
         let mut child = Command::new(berth)
             .args([
                 "serve",
@@ -33,6 +41,7 @@ impl Berth {
                 "--data",
             ])
             .arg(data)
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .env("BERTH_ADMIN__LISTEN", "off")
             .env("BERTH_LOG__LEVEL", "error")
             .stdin(Stdio::null())

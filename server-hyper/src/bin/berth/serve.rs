@@ -20,9 +20,6 @@ use tokio::task::JoinHandle;
 
 use crate::settings::Settings;
 
-/// How often what was doomed is given back.
-const SWEEP: Duration = Duration::from_secs(60);
-
 #[derive(Args)]
 #[command(after_help = "\
 SIGTERM or SIGINT lets running requests end, for at most limits.drain; a second one stops at once. \
@@ -117,7 +114,7 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     };
 
     stop_on_signals(&handle, config.limits.drain).map_err(|error| problem(loaded, "limits.drain", &error))?;
-    let mut background = vec![tokio::spawn(sweep(stores))];
+    let mut background = vec![tokio::spawn(sweep(stores, config.collector.interval))];
     if let Some(tls) = tls {
         background.push(tokio::spawn(Arc::clone(&tls).watch(config.tls.reload)));
         background.push(reload_on_hangup(tls).map_err(|error| problem(loaded, "tls.reload", &error))?);
@@ -227,10 +224,9 @@ fn reload_on_hangup(tls: Arc<Tls>) -> std::io::Result<JoinHandle<()>> {
     }))
 }
 
-/// Gives back what was doomed, until aborted. Each run may be cut off anywhere.
-async fn sweep(stores: Stores) {
+/// Gives back what was doomed, at once and then every `interval`, until aborted. Each run may be cut off anywhere.
+async fn sweep(stores: Stores, interval: Duration) {
     loop {
-        tokio::time::sleep(SWEEP).await;
         match stores.janitor.run_once().await {
             Ok(swept) if swept == Default::default() => {}
             Ok(swept) => tracing::info!(
@@ -241,8 +237,9 @@ async fn sweep(stores: Stores) {
             ),
             Err(error) => tracing::error!(
                 error = &error as &dyn Error,
-                "cannot give back what nothing names; trying again in a minute"
+                "cannot give back what nothing names; trying again later"
             ),
         }
+        tokio::time::sleep(interval).await;
     }
 }
