@@ -256,6 +256,17 @@ impl<'a> Client<'a> {
         match &asked.reply {
             Ok(reply) if reply.status == 202 => {
                 let location = reply.header("location")?.to_owned();
+                self.note(
+                    "upload POST",
+                    shelf,
+                    Action::ReadUpload {
+                        acknowledged: 0,
+                        sent: 0,
+                        may_be_gone: false,
+                    },
+                    &asked,
+                    |_| Outcome::Offset(0),
+                );
                 Some(Upload::new(shelf, blob, location))
             }
             _ => {
@@ -284,6 +295,8 @@ impl<'a> Client<'a> {
             Ok(reply) if reply.status == 202 => {
                 upload.acknowledged = end;
                 upload.progress = Instant::now();
+                let at = Outcome::Offset(end);
+                self.note("upload PATCH", upload.shelf, upload.as_action(), &asked, |_| at);
                 let told = reply.header("range").map(str::to_owned);
                 if told != Some(format!("0-{}", end.saturating_sub(1))) {
                     let why = format!("an upload with {end} bytes was acknowledged as {told:?}");
@@ -323,8 +336,13 @@ impl<'a> Client<'a> {
     pub fn cancel(&mut self, upload: &mut Upload) {
         upload.may_be_gone = true;
         let asked = self.ask("DELETE", &upload.location, &[], None);
-        if !matches!(&asked.reply, Ok(reply) if reply.status == 204) {
-            self.odd("upload DELETE", upload.shelf, upload.blob, &asked, 0);
+        match &asked.reply {
+            Ok(reply) if reply.status == 204 => {
+                self.note("upload DELETE", upload.shelf, upload.as_action(), &asked, |_| {
+                    Outcome::Absent
+                });
+            }
+            _ => self.odd("upload DELETE", upload.shelf, upload.blob, &asked, 0),
         }
     }
 

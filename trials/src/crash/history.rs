@@ -21,6 +21,8 @@ pub struct Opening {
     pub round: u64,
     /// What ended it.
     pub ending: String,
+    /// When the power was cut, from and to, in nanoseconds since the round began.
+    pub cut: Option<(u64, u64)>,
     /// What each slot's manifests name.
     pub layouts: Vec<Layout>,
     /// What was on each shelf.

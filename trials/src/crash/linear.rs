@@ -40,6 +40,11 @@ impl Operation {
         self.outcome == Outcome::Unknown
     }
 
+    /// Whether it changes nothing in any state: a read, or a write that was refused.
+    fn only_looks(&self) -> bool {
+        !self.may_be_left_out() && (!self.action.writes() || self.outcome != Outcome::Done)
+    }
+
     /// The state after it; one without an answer is tried as if it had been done.
     fn applied(&self, layout: &Layout, state: &State) -> Option<State> {
         match self.may_be_left_out() {
@@ -103,11 +108,12 @@ impl Search<'_> {
             return Some(false);
         }
         let candidates = self.candidates(first_end);
-        // A step that changes nothing is best taken at once, if that does not come too late for another.
+        // What only looks is best taken at once, if that does not come too late for another. A write that changes
+        // nothing now is not: later it may.
         for at in &candidates {
             let operation = &self.operations[*at];
-            let harmless = operation.applied(self.layout, &state) == Some(state)
-                && !operation.may_be_left_out()
+            let harmless = operation.only_looks()
+                && operation.applied(self.layout, &state) == Some(state)
                 && !self.is_late_for_another(operation.invoked);
             if harmless {
                 self.toggle(*at);

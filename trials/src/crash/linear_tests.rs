@@ -70,6 +70,12 @@ fn writes_at_the_same_time_may_come_in_either_order() {
 }
 
 #[test]
+fn a_write_that_would_change_nothing_may_come_when_it_does() {
+    let delete = operation(0, 10, Action::DeleteManifest { manifest: 0 }, DONE);
+    assert_explained(&[delete, put(1, 12, 0, Expect::Any, DONE), read(20, 21, Some(0))]);
+}
+
+#[test]
 fn a_lost_update_is_found() {
     assert_refused(&[put(0, 10, 1, Expect::Any, DONE), read(20, 21, Some(0))]);
     assert_refused(&[
@@ -201,6 +207,7 @@ fn recorded(after: State) -> History {
             seed: 1,
             round: 2,
             ending: "SIGKILL".to_owned(),
+            cut: None,
             layouts: vec![layout(), layout()],
             states,
         },

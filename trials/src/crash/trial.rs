@@ -56,6 +56,7 @@ struct After {
     began: Instant,
     records: Vec<Record>,
     ending: String,
+    cut: Option<(u64, u64)>,
     initial: Vec<State>,
 }
 
@@ -101,6 +102,7 @@ impl Trial {
             began,
             records: Vec::new(),
             ending: cut.map_or("SIGKILL under load".to_owned(), |cut| cut.name().to_owned()),
+            cut: None,
             initial: self.states.clone(),
         };
         self.load(round, cut, &mut random, &mut after)?;
@@ -137,6 +139,7 @@ impl Trial {
             began: Instant::now(),
             records: Vec::new(),
             ending: "nothing: the last reading of everything".to_owned(),
+            cut: None,
             initial: self.states.clone(),
         };
         let Some(address) = self.up()? else {
@@ -233,7 +236,11 @@ impl Trial {
             let outcome = finish(&mut process, disks, cut, random, &excused, &over);
             (clients.join(), outcome)
         });
-        let lived = outcome?;
+        let (lived, cut) = outcome?;
+        after.cut = cut.map(|cut| {
+            let nanoseconds = |moment: Instant| moment.duration_since(after.began).as_nanos() as u64;
+            (nanoseconds(cut.0), nanoseconds(cut.1))
+        });
         let mut records = records.map_err(|_| "a client panicked")?;
         let ended = after.began.elapsed().as_nanos() as u64;
         for record in records
@@ -377,6 +384,7 @@ impl Trial {
                 seed: self.options.seed,
                 round,
                 ending: after.ending,
+                cut: after.cut,
                 layouts: self.universe.layouts(),
                 states: after.initial,
             },
@@ -427,7 +435,7 @@ pub fn tell(opening: &Opening, violations: &[Violation]) {
     }
 }
 
-/// Ends the server as the round asks for; whether it had lived until then.
+/// Ends the server as the round asks for: whether it had lived until then, and from when to when the power was cut.
 fn finish(
     process: &mut Process,
     disks: &mut Option<Disks>,
@@ -435,31 +443,31 @@ fn finish(
     random: &mut Random,
     excused: &AtomicBool,
     over: &AtomicBool,
-) -> Result<bool> {
+) -> Result<(bool, Option<(Instant, Instant)>)> {
     let lived = process.lives()?;
     let outcome = (|| {
         let Some((disks, cut)) = disks.as_mut().zip(cut) else {
-            return Ok(());
+            return Ok(None);
         };
-        match cut {
-            Cut::WhileCreated | Cut::UnderLoad => {
-                excused.store(true, Ordering::SeqCst);
-                disks.cut(random)?;
-                // Whatever is acknowledged from now on counts too.
-                thread::sleep(Duration::from_millis(random.below(40)));
-                Ok(())
-            }
-            Cut::PartlyWrittenBack => {
-                signal(&process.child.0, "STOP")?;
-                disks.write_back_partly(random)?;
-                excused.store(true, Ordering::SeqCst);
-                disks.cut(random)
-            }
-            Cut::AfterReopening => Ok(()),
+        if cut == Cut::AfterReopening {
+            return Ok(None);
         }
+        if cut == Cut::PartlyWrittenBack {
+            signal(&process.child.0, "STOP")?;
+            disks.write_back_partly(random)?;
+        }
+        excused.store(true, Ordering::SeqCst);
+        let from = Instant::now();
+        disks.cut(random)?;
+        let to = Instant::now();
+        if cut != Cut::PartlyWrittenBack {
+            // Whatever is acknowledged from now on counts too.
+            thread::sleep(Duration::from_millis(random.below(40)));
+        }
+        Ok(Some((from, to)))
     })();
     excused.store(true, Ordering::SeqCst);
     over.store(true, Ordering::SeqCst);
     process.child.end()?;
-    outcome.map(|()| lived)
+    outcome.map(|cut| (lived, cut))
 }
