@@ -4,6 +4,7 @@
 
 mod command;
 mod conformance;
+mod crash;
 mod e2e;
 mod http1;
 mod images;
@@ -32,6 +33,8 @@ enum Task {
     Test(test::Args),
     /// The official conformance suite, against both servers on real ports.
     Conformance(conformance::Args),
+    /// Ends berth at the worst moments, and holds it to what it had answered.
+    Crash(crash::Args),
     /// Makes real images from Debian packages, for `e2e`.
     Images(images::Args),
     /// Round-trips the images with real clients.
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Task::Test(args) => test::run(&args),
         Task::Conformance(args) => conformance::run(&args),
+        Task::Crash(args) => crash::run(&args),
         Task::Images(args) => images::run(&args),
         Task::E2e(args) => e2e::run(&args),
     };

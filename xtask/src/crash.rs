@@ -1,0 +1,54 @@
+//! `cargo xtask crash`: builds `berth` and the crash trial in release, and runs it with the arguments as they are.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::command::watched;
+use crate::{root, target};
+
+/// What the trial itself is told; `--help` is its own page.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Args {
+    /// Arguments of the trial.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Whether every promise was kept.
+pub(crate) fn run(args: &Args) -> Result<bool> {
+    let needs_server = !args
+        .arguments
+        .iter()
+        .any(|argument| matches!(argument.as_str(), "--help" | "-h" | "--replay"));
+    build(&["-p", "trials", "--bin", "crash"])?;
+    if needs_server {
+        build(&["-p", "server-hyper", "--bin", "berth"])?;
+    }
+    let release = target().join("release");
+    let mut trial = Command::new(release.join("crash"));
+    trial.args(&args.arguments);
+    if !args
+        .arguments
+        .iter()
+        .any(|argument| argument.starts_with("--berth"))
+    {
+        trial.arg("--berth").arg(release.join("berth"));
+    }
+    watched(&mut trial, false)
+}
+
+fn build(what: &[&str]) -> Result<()> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--locked", "--release"])
+        .args(what)
+        .current_dir(root());
+    ensure!(
+        watched(&mut cargo, true)?,
+        "the build of {} failed",
+        what.join(" ")
+    );
+    Ok(())
+}
