@@ -213,9 +213,7 @@ impl Sled {
 
 impl Drop for Sled {
     fn drop(&mut self) {
-        let db = self.db.take();
-        // Closing syncs, and panics if that fails.
-        if let Err(cause) = guarded(|| Ok(drop(db))) {
+        if let Err(cause) = closed(self.db.take()) {
             tracing::error!(%cause, "the records were not closed as they should");
         }
     }
@@ -236,12 +234,20 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     })
 }
 
+/// Closes sled, which syncs its log, and panics if that fails.
+fn closed(db: Option<Db>) -> Result<(), Failure> {
+    guarded(|| {
+        drop(db);
+        Ok(())
+    })
+}
+
 /// Makes a store beside its place, and puts it there when it is whole.
 fn create(directory: &Path, path: &Path) -> Result<(), OpenError> {
     let unfinished = directory.join(UNFINISHED);
     files::remove(&unfinished).map_err(OpenError::io(&unfinished))?;
     let db = start(&unfinished)?;
-    guarded(|| Ok(drop(db))).map_err(|cause| open_error(&unfinished, cause))?;
+    closed(Some(db)).map_err(|cause| open_error(&unfinished, cause))?;
     files::sync_everything(&unfinished)
         .and_then(|()| std::fs::rename(&unfinished, path))
         .and_then(|()| files::sync_directory(directory))
