@@ -7,6 +7,7 @@ use std::sync::Arc;
 use registry_core::Runtime;
 
 use crate::fs::FsBytes;
+use crate::identity;
 use crate::kv::{EmbeddedKv, OpenError, Options};
 
 /// A directory with records and bytes.
@@ -49,8 +50,10 @@ pub fn open_with(
 ) -> Result<Embedded, OpenError> {
     let directory = directory.as_ref();
     let (records, blobs) = (directory.join("records"), directory.join("blobs"));
-    let kv = EmbeddedKv::open(records, options)?;
-    let bytes = FsBytes::open(blobs, runtime)?;
+    let bytes = FsBytes::open(&blobs, runtime)?;
+    let kv = EmbeddedKv::open_as(&records, options, |found| {
+        identity::join(&records, &blobs, found).map(Some)
+    })?;
     let sync = |path: &Path| {
         File::open(path)
             .and_then(|entries| entries.sync_all())

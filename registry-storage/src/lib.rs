@@ -8,6 +8,7 @@
 pub mod clock;
 mod embedded;
 pub mod fs;
+mod identity;
 pub mod kv;
 mod limits;
 pub mod memory;

@@ -1,4 +1,4 @@
-//! Random transactions on the engine, with memory as the model of what they mean.
+//! Random transactions on the engines, with memory as the model of what they mean.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use registry_core::Timestamp;
 use registry_core::store::{Kv, KvError, Stamp, Txn};
 use registry_storage::clock::ManualClock;
-use registry_storage::kv::{EmbeddedKv, Options};
+use registry_storage::kv::{EmbeddedKv, EngineKind, Options};
 use registry_storage::memory::MemoryKv;
 use registry_storage::testkit::block_on;
 
@@ -107,60 +107,80 @@ fn told(outcome: Result<Stamp, KvError>) -> Result<Stamp, String> {
     outcome.map_err(|error| format!("{error:?}"))
 }
 
+/// Takes the steps on an engine and on the model.
+fn follow(engine: EngineKind, steps: &[Step]) -> Result<(), TestCaseError> {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(Timestamp(1_000));
+    let open = || {
+        let options = Options {
+            clock: clock.clock(),
+            engine,
+            capacity: 64 << 20,
+        };
+        EmbeddedKv::open(directory.path(), options).unwrap()
+    };
+    let model = MemoryKv::with_clock(clock.clock());
+    let mut kv = Some(open());
+    let mut stamps = Vec::new();
+    block_on(async {
+        // A time counts once it was told; it is told here, and after each time that it is set.
+        prop_assert_eq!(
+            kv.as_ref().unwrap().now().await.unwrap(),
+            model.now().await.unwrap()
+        );
+        for step in steps {
+            let engine = kv.as_ref().expect("it is open");
+            match step {
+                Step::Commit(conditions, changes) => {
+                    let txn = txn(&model, &stamps, conditions, changes).await;
+                    let expected = told(model.commit(txn.clone()).await);
+                    let found = told(engine.commit(txn).await);
+                    prop_assert_eq!(&found, &expected);
+                    stamps.extend(expected.ok());
+                }
+                Step::Get(key) => {
+                    prop_assert_eq!(engine.get(key).await.unwrap(), model.get(key).await.unwrap());
+                }
+                Step::Scan(prefix, after, limit) => {
+                    let expected = model.scan(prefix, after.as_deref(), *limit).await.unwrap();
+                    let found = engine.scan(prefix, after.as_deref(), *limit).await.unwrap();
+                    prop_assert_eq!(found, expected);
+                }
+                Step::Clock(time) => {
+                    clock.set(Timestamp(*time));
+                    prop_assert_eq!(engine.now().await.unwrap(), model.now().await.unwrap());
+                }
+                Step::Reopen => {
+                    // The clock is kept as far as commits have seen it.
+                    let txn = Txn::new().put("seen", "");
+                    prop_assert_eq!(
+                        told(engine.commit(txn.clone()).await),
+                        told(model.commit(txn).await)
+                    );
+                    drop(kv.take());
+                    kv = Some(open());
+                }
+            }
+        }
+        let engine = kv.as_ref().expect("it is open");
+        let all = model.scan("", None, usize::MAX).await.unwrap();
+        prop_assert_eq!(engine.scan("", None, usize::MAX).await.unwrap(), all);
+        let ahead = model.now().await.unwrap() + Duration::from_secs(1);
+        prop_assert!(engine.commit(Txn::new().before(ahead)).await.is_ok());
+        Ok(())
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_engine_does_what_memory_does(steps in prop::collection::vec(step(), 1..60)) {
-        let directory = tempfile::tempdir().unwrap();
-        let clock = ManualClock::at(Timestamp(1_000));
-        let open = || {
-            let options = Options { clock: clock.clock(), capacity: 64 << 20 };
-            EmbeddedKv::open(directory.path(), options).unwrap()
-        };
-        let model = MemoryKv::with_clock(clock.clock());
-        let mut kv = Some(open());
-        let mut stamps = Vec::new();
-        block_on(async {
-            // A time counts once it was told; it is told here, and after each time that it is set.
-            prop_assert_eq!(kv.as_ref().unwrap().now().await.unwrap(), model.now().await.unwrap());
-            for step in &steps {
-                let engine = kv.as_ref().expect("it is open");
-                match step {
-                    Step::Commit(conditions, changes) => {
-                        let txn = txn(&model, &stamps, conditions, changes).await;
-                        let expected = told(model.commit(txn.clone()).await);
-                        let found = told(engine.commit(txn).await);
-                        prop_assert_eq!(&found, &expected);
-                        stamps.extend(expected.ok());
-                    }
-                    Step::Get(key) => {
-                        prop_assert_eq!(engine.get(key).await.unwrap(), model.get(key).await.unwrap());
-                    }
-                    Step::Scan(prefix, after, limit) => {
-                        let expected = model.scan(prefix, after.as_deref(), *limit).await.unwrap();
-                        let found = engine.scan(prefix, after.as_deref(), *limit).await.unwrap();
-                        prop_assert_eq!(found, expected);
-                    }
-                    Step::Clock(time) => {
-                        clock.set(Timestamp(*time));
-                        prop_assert_eq!(engine.now().await.unwrap(), model.now().await.unwrap());
-                    }
-                    Step::Reopen => {
-                        // The clock is kept as far as commits have seen it.
-                        let txn = Txn::new().put("seen", "");
-                        prop_assert_eq!(told(engine.commit(txn.clone()).await), told(model.commit(txn).await));
-                        drop(kv.take());
-                        kv = Some(open());
-                    }
-                }
-            }
-            let engine = kv.as_ref().expect("it is open");
-            let all = model.scan("", None, usize::MAX).await.unwrap();
-            prop_assert_eq!(engine.scan("", None, usize::MAX).await.unwrap(), all);
-            let ahead = model.now().await.unwrap() + Duration::from_secs(1);
-            prop_assert!(engine.commit(Txn::new().before(ahead)).await.is_ok());
-            Ok(())
-        })?;
+    fn lmdb_does_what_memory_does(steps in prop::collection::vec(step(), 1..60)) {
+        follow(EngineKind::Lmdb, &steps)?;
+    }
+
+    #[test]
+    fn sled_does_what_memory_does(steps in prop::collection::vec(step(), 1..60)) {
+        follow(EngineKind::Sled, &steps)?;
     }
 }

@@ -20,5 +20,5 @@ pub mod tls;
 pub use observe::RequestBody;
 pub use runtime::TokioRuntime;
 pub use server::{Builder, Handle, Limits, Server, Stopped};
-pub use stores::{Stores, memory_registry};
+pub use stores::{StoreOptions, Stores, memory_registry};
 pub use test_server::TestServer;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
 use registry_gc::Janitor;
-use registry_storage::kv::OpenError;
+use registry_storage::kv::{self, EngineKind, OpenError};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
 use registry_storage::records::Records;
 
@@ -28,6 +28,15 @@ impl std::fmt::Debug for Stores {
     }
 }
 
+/// How stores in a directory are kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreOptions {
+    /// How long things are kept that nothing points at.
+    pub lifetimes: Lifetimes,
+    /// What keeps the records.
+    pub engine: EngineKind,
+}
+
 impl Stores {
     /// In this process's memory, gone with it.
     pub fn memory(lifetimes: Lifetimes) -> Self {
@@ -38,12 +47,16 @@ impl Stores {
     ///
     /// # Errors
     /// All of [`OpenError`].
-    pub fn open(directory: &Path, lifetimes: Lifetimes) -> Result<Self, OpenError> {
-        let embedded = registry_storage::open(directory, TokioRuntime::shared())?;
+    pub fn open(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
+        let records = kv::Options {
+            engine: options.engine,
+            ..kv::Options::default()
+        };
+        let embedded = registry_storage::open_with(directory, TokioRuntime::shared(), records)?;
         Ok(Self::on(
             Arc::new(embedded.kv),
             Arc::new(embedded.bytes),
-            lifetimes,
+            options.lifetimes,
         ))
     }
 

@@ -240,7 +240,7 @@ fn holds(state: &dyn Group, precondition: &Precondition, now: Timestamp) -> Resu
         Precondition::At(key, stamp) => {
             let key = layout::record_key(key);
             match state.get(&key)? {
-                Some(stored) => layout::split(&key, stored)?.0 == *stamp,
+                Some(stored) => layout::split(&key, &stored)?.0 == *stamp,
                 None => false,
             }
         }

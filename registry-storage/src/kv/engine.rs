@@ -1,5 +1,6 @@
 //! What is asked of an engine: few enough things that another could take its place.
 
+use std::borrow::Cow;
 use std::ops::Bound;
 
 use registry_core::store::KvError;
@@ -47,7 +48,7 @@ pub(super) trait Engine: Send + Sync + 'static {
 /// The state while a group of transactions is being put together: it has what the group wrote so far.
 pub(super) trait Group {
     /// The value of a key.
-    fn get(&self, key: &[u8]) -> Result<Option<&[u8]>, Fault>;
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Fault>;
 
     /// Whether any key begins with this.
     fn any(&self, prefix: &[u8]) -> Result<bool, Fault>;

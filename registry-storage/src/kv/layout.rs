@@ -3,6 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `0x00 "format"` | the layout's version, 4 bytes |
+//! | `0x00 "store"` | the store's identity, 16 random bytes, as in the file `STORE` beside its blobs; since format 2 |
 //! | `0x00 "last"` | the last commit's stamp and the clock at it, 8 bytes each |
 //! | `0x01` and the record's key | a CRC-32, 4 bytes; the stamp of the record's last write, 8 bytes; its value |
 //!
@@ -13,11 +14,14 @@ use bytes::Bytes;
 use registry_core::Timestamp;
 use registry_core::store::{Entry, KEY_MAX, KvError, Stamp};
 
-/// The layout that this version writes, and the only one that it reads.
-pub(super) const FORMAT: u32 = 1;
+use crate::identity::StoreId;
+
+/// The layout that this version writes; it brings older ones forward.
+pub(super) const FORMAT: u32 = 2;
 
 pub(super) const FORMAT_KEY: &[u8] = b"\x00format";
 pub(super) const LAST_KEY: &[u8] = b"\x00last";
+pub(super) const STORE_KEY: &[u8] = b"\x00store";
 
 const RECORDS: u8 = 1;
 const CHECKSUM: usize = size_of::<u32>();
@@ -118,6 +122,12 @@ pub(super) fn read_last(stored: &[u8]) -> Result<(Stamp, Timestamp), Damaged> {
 pub(super) fn read_format(stored: &[u8]) -> Result<u32, Damaged> {
     let stored = stored.try_into().map_err(|_| Damaged("format".into()))?;
     Ok(u32::from_be_bytes(stored))
+}
+
+/// What is stored as the store's identity.
+pub(super) fn read_store(stored: &[u8]) -> Result<StoreId, Damaged> {
+    let stored = stored.try_into().map_err(|_| Damaged("store".into()))?;
+    Ok(StoreId(stored))
 }
 
 #[cfg(test)]

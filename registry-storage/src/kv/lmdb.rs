@@ -4,6 +4,7 @@
     reason = "mapping a file into memory asks for a promise that only the caller can make; see `open`"
 )]
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
@@ -11,16 +12,18 @@ use std::path::{Path, PathBuf};
 
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, MdbError, RwTxn, WithTls};
-use registry_core::Timestamp;
-use registry_core::store::{KvError, Stamp};
+use registry_core::store::KvError;
 
-use super::OpenError;
 use super::engine::{Cause, Engine, Fault, Group, Visit};
 use super::layout;
+use super::{OpenError, damaged};
 use crate::fs::DirectoryLock;
 
 /// One slot for each thread that ever read and has not ended.
 const MAX_READERS: u32 = 4096;
+
+/// The file of the map, below the records' directory. LMDB names it.
+pub(super) const FILE: &str = "data.mdb";
 
 /// A disk with less than this left, in bytes, is full: a commit that failed on it failed for that.
 const ROOM: u64 = 4 << 20;
@@ -39,12 +42,8 @@ pub(super) struct Lmdb {
 }
 
 impl Lmdb {
-    /// Opens or creates the map in a directory. Gives the last commit's stamp, and the clock at it.
-    pub(super) fn open(
-        directory: &Path,
-        lock: DirectoryLock,
-        capacity: usize,
-    ) -> Result<(Self, Stamp, Timestamp), OpenError> {
+    /// Opens or creates the map in a directory.
+    pub(super) fn open(directory: &Path, lock: DirectoryLock, capacity: usize) -> Result<Self, OpenError> {
         let failed = |error: heed::Error| match error {
             heed::Error::Io(source) if source.kind() == io::ErrorKind::OutOfMemory => {
                 OpenError::AddressSpace {
@@ -73,7 +72,7 @@ impl Lmdb {
             .and_then(|entries| entries.sync_all())
             .map_err(OpenError::io(directory))?;
 
-        let path = directory.join("data.mdb");
+        let path = directory.join(FILE);
         let file = File::options()
             .write(true)
             .open(&path)
@@ -91,45 +90,7 @@ impl Lmdb {
         opened
             .reach_the_end()
             .map_err(|source| damaged(directory, source))?;
-        let (stamp, now) = opened.begin()?;
-        Ok((opened, stamp, now))
-    }
-
-    /// Reads what the store says of itself, or writes it into a new one.
-    fn begin(&self) -> Result<(Stamp, Timestamp), OpenError> {
-        let path = &self.directory;
-        let failed = |error| open_error(path, error);
-        let mut txn = self.env.write_txn().map_err(failed)?;
-        let format = self.map.get(&txn, layout::FORMAT_KEY).map_err(failed)?;
-        let format = format
-            .map(layout::read_format)
-            .transpose()
-            .map_err(|unreadable| damaged(path, unreadable.into()))?;
-        match format {
-            None if self.map.is_empty(&txn).map_err(failed)? => {
-                let format = layout::FORMAT.to_be_bytes();
-                self.map
-                    .put(&mut txn, layout::FORMAT_KEY, &format)
-                    .map_err(failed)?;
-            }
-            None => return Err(damaged(path, "it does not say which format it has".into())),
-            Some(layout::FORMAT) => {}
-            Some(found) if found > layout::FORMAT => {
-                return Err(OpenError::NewerFormat {
-                    path: path.clone(),
-                    found,
-                    known: layout::FORMAT,
-                });
-            }
-            Some(found) => return Err(damaged(path, format!("there is no format {found}").into())),
-        }
-        let last = self.map.get(&txn, layout::LAST_KEY).map_err(failed)?;
-        let last = last
-            .map(layout::read_last)
-            .transpose()
-            .map_err(|unreadable| damaged(path, unreadable.into()))?;
-        txn.commit().map_err(failed)?;
-        Ok(last.unwrap_or((Stamp(0), Timestamp(0))))
+        Ok(opened)
     }
 
     /// Where the last page that the tree has ever used ends.
@@ -225,13 +186,6 @@ fn open_error(directory: &Path, error: heed::Error) -> OpenError {
     }
 }
 
-fn damaged(directory: &Path, source: Cause) -> OpenError {
-    OpenError::Damaged {
-        path: directory.to_owned(),
-        source,
-    }
-}
-
 fn failed(error: heed::Error) -> Fault {
     Fault::Failed(error.into())
 }
@@ -273,12 +227,18 @@ struct LmdbGroup<'env> {
 }
 
 impl Group for LmdbGroup<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<&[u8]>, Fault> {
-        self.lmdb.map.get(&self.txn, key).map_err(failed)
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Fault> {
+        let stored = self.lmdb.map.get(&self.txn, key).map_err(failed)?;
+        Ok(stored.map(Cow::Borrowed))
     }
 
     fn any(&self, prefix: &[u8]) -> Result<bool, Fault> {
-        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let from = match prefix {
+            // LMDB has no empty keys, and takes none to begin at.
+            [] => Bound::Unbounded,
+            _ => Bound::Included(prefix),
+        };
+        let from = (from, Bound::Unbounded);
         let mut keys = self.lmdb.map.range(&self.txn, &from).map_err(failed)?;
         let first = keys.next().transpose().map_err(failed)?;
         Ok(first.is_some_and(|(key, _)| key.starts_with(prefix)))

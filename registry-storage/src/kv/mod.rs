@@ -1,12 +1,13 @@
-//! Records in one file of an embedded engine.
+//! Records in an embedded engine.
 //!
-//! Reads run on the calling thread: the engine maps its file into memory, so that a read of what is cached costs
-//! less than handing it to another thread. Commits go to one thread, which makes all that waits durable together.
+//! Reads run on the calling thread: a read of what is cached costs less than handing it to another thread. Commits go to one thread, which makes all that waits durable together.
 
 mod committer;
 mod engine;
+mod format;
 mod layout;
 mod lmdb;
+mod sled;
 
 use std::fmt;
 use std::io;
@@ -20,27 +21,76 @@ use registry_core::store::{Entry, KEY_MAX, Kv, KvError, Stamp, Txn};
 
 use crate::clock::{self, Clock};
 use crate::fs::{DirectoryLock, lock};
+use crate::identity::StoreId;
 use crate::limits;
 
 use committer::{Committer, Time};
-use engine::Engine;
+use engine::{Cause, Engine};
 use lmdb::Lmdb;
+use sled::Sled;
+
+pub(crate) use format::Found;
+
+/// The engines that can keep records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineKind {
+    /// LMDB: a copy-on-write tree in one file. A reader never waits.
+    #[default]
+    Lmdb,
+    /// sled 0.34: a tree in a log. A reader waits while a commit is made durable.
+    Sled,
+}
+
+impl EngineKind {
+    /// All of them.
+    pub const ALL: [EngineKind; 2] = [EngineKind::Lmdb, EngineKind::Sled];
+
+    /// The name, as a configuration spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            EngineKind::Lmdb => "lmdb",
+            EngineKind::Sled => "sled",
+        }
+    }
+
+    /// The engine that made what is in a directory, if there is anything of one.
+    fn of(directory: &Path) -> io::Result<Option<EngineKind>> {
+        for (kind, file) in [
+            (EngineKind::Lmdb, lmdb::FILE),
+            (EngineKind::Sled, sled::DIRECTORY),
+        ] {
+            if directory.join(file).try_exists()? {
+                return Ok(Some(kind));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
 
 /// How records are kept.
 #[derive(Clone)]
 pub struct Options {
     /// The clock under [`Kv::now`].
     pub clock: Clock,
-    /// Address space set aside for the file, in bytes: what the file can grow to. It costs neither memory nor disk
-    /// until it is used, and may differ from one opening to the next.
+    /// What keeps them. A directory belongs to the engine that made it.
+    pub engine: EngineKind,
+    /// Address space set aside for LMDB's file, in bytes: what the file can grow to. It costs neither memory nor disk
+    /// until it is used, and may differ from one opening to the next. sled needs none.
     pub capacity: usize,
 }
 
 impl Default for Options {
-    /// The system's clock, and 256 GiB.
+    /// The system's clock, LMDB, and 256 GiB.
     fn default() -> Self {
         Options {
             clock: clock::system(),
+            engine: EngineKind::default(),
             capacity: 256 << 30,
         }
     }
@@ -49,6 +99,7 @@ impl Default for Options {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
+            .field("engine", &self.engine)
             .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
@@ -78,7 +129,10 @@ pub enum OpenError {
         capacity: usize,
     },
     /// Written by a later version than this one, which cannot know what it means.
-    #[error("{path} has format {found}, but this version knows formats up to {known}; use a newer version")]
+    #[error(
+        "{path} has format {found}, but this version knows formats up to {known}; \
+         use the newer version that wrote it, or go back to a backup from before it"
+    )]
     NewerFormat {
         /// The directory.
         path: PathBuf,
@@ -86,6 +140,29 @@ pub enum OpenError {
         found: u32,
         /// The newest that this version reads.
         known: u32,
+    },
+    /// Made by another engine than the one that is asked for.
+    #[error(
+        "{path} was made by the engine {found}, but {asked} is asked for; set the engine back to {found}, \
+         or make a backup with it and restore that with {asked}"
+    )]
+    OtherEngine {
+        /// The directory.
+        path: PathBuf,
+        /// The engine that made it.
+        found: EngineKind,
+        /// The [engine](Options::engine) asked for.
+        asked: EngineKind,
+    },
+    /// The records and the blobs are not of one store.
+    #[error("{records} and {blobs} do not belong together: {how}")]
+    Apart {
+        /// The records' directory.
+        records: PathBuf,
+        /// The blobs' directory.
+        blobs: PathBuf,
+        /// What is wrong, and what can be done.
+        how: Apart,
     },
     /// Not what this store writes, or damaged.
     #[error("{path} is not a store of records, or is damaged")]
@@ -96,6 +173,24 @@ pub enum OpenError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// How records and blobs fail to be of one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Apart {
+    /// Each has an identity, and they differ.
+    #[error("they are of different stores; put the right one of the two directories back")]
+    Different,
+    /// The records have an identity, and the blobs have none.
+    #[error(
+        "the blobs' directory has no file STORE; is its volume mounted, and are all files of the blobs there?"
+    )]
+    NoBlobs,
+    /// There are blobs, and no records.
+    #[error(
+        "there are blobs, but no records; is the volume of the records mounted, and are all their files there?"
+    )]
+    NoRecords,
 }
 
 impl OpenError {
@@ -111,6 +206,30 @@ pub(crate) fn create_and_lock(directory: &Path) -> Result<DirectoryLock, OpenErr
     std::fs::create_dir_all(directory).map_err(OpenError::io(directory))?;
     let held = lock(directory).map_err(OpenError::io(directory))?;
     held.ok_or_else(|| OpenError::InUse(directory.to_owned()))
+}
+
+/// What is in a directory is not what a store writes there.
+fn damaged(directory: &Path, source: Cause) -> OpenError {
+    OpenError::Damaged {
+        path: directory.to_owned(),
+        source,
+    }
+}
+
+/// Opens or creates what an engine keeps in a directory.
+fn open_engine(directory: &Path, options: &Options) -> Result<Arc<dyn Engine>, OpenError> {
+    let lock = create_and_lock(directory)?;
+    match EngineKind::of(directory).map_err(OpenError::io(directory))? {
+        Some(found) if found != options.engine => Err(OpenError::OtherEngine {
+            path: directory.to_owned(),
+            found,
+            asked: options.engine,
+        }),
+        _ => Ok(match options.engine {
+            EngineKind::Lmdb => Arc::new(Lmdb::open(directory, lock, options.capacity)?),
+            EngineKind::Sled => Arc::new(Sled::open(directory, lock)?),
+        }),
+    }
 }
 
 /// Records in a directory of the local file system, for one process at a time.
@@ -129,10 +248,22 @@ impl EmbeddedKv {
     /// # Errors
     /// All of [`OpenError`].
     pub fn open(directory: impl Into<PathBuf>, options: Options) -> Result<Self, OpenError> {
+        Self::open_as(directory, options, |found| Ok(found.store))
+    }
+
+    /// Opens the records in `directory` as [`open`](EmbeddedKv::open) does, with the identity that `identity` says the
+    /// store has, once it was told what was found.
+    pub(crate) fn open_as(
+        directory: impl Into<PathBuf>,
+        options: Options,
+        identity: impl FnOnce(Found) -> Result<Option<StoreId>, OpenError>,
+    ) -> Result<Self, OpenError> {
         let directory = directory.into();
-        let lock = create_and_lock(&directory)?;
-        let (engine, last, now) = Lmdb::open(&directory, lock, options.capacity)?;
-        Ok(Self::start(Arc::new(engine), directory, options.clock, last, now))
+        let engine = open_engine(&directory, &options)?;
+        let found = format::look(&*engine, &directory, layout::FORMAT)?;
+        let store = identity(found)?;
+        let (last, now) = format::begin(&*engine, &directory, layout::FORMAT, store)?;
+        Ok(Self::start(engine, directory, options.clock, last, now))
     }
 
     fn start(

@@ -59,7 +59,7 @@ fn a_directory_is_open_once_at_a_time() {
 /// Changes one entry of the engine behind the records' back.
 fn overwrite(directory: &Path, key: &[u8], value: &[u8]) {
     let lock = create_and_lock(directory).unwrap();
-    let (engine, ..) = Lmdb::open(directory, lock, 1 << 30).unwrap();
+    let engine = Lmdb::open(directory, lock, 1 << 30).unwrap();
     engine.write(&mut |group| group.put(key, value)).unwrap();
 }
 
@@ -67,15 +67,15 @@ fn overwrite(directory: &Path, key: &[u8], value: &[u8]) {
 fn a_newer_format_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()));
-    overwrite(directory.path(), layout::FORMAT_KEY, &2_u32.to_be_bytes());
+    overwrite(directory.path(), layout::FORMAT_KEY, &3_u32.to_be_bytes());
     for _ in 0..2 {
         let error = EmbeddedKv::open(directory.path(), Options::default()).unwrap_err();
         assert!(
             matches!(
                 error,
                 OpenError::NewerFormat {
-                    found: 2,
-                    known: 1,
+                    found: 3,
+                    known: 2,
                     ..
                 }
             ),
@@ -261,7 +261,8 @@ struct Faulty {
 impl Faulty {
     fn start(directory: &Path) -> (Arc<Faulty>, EmbeddedKv) {
         let lock = create_and_lock(directory).unwrap();
-        let (inner, last, now) = Lmdb::open(directory, lock, 1 << 30).unwrap();
+        let inner = Lmdb::open(directory, lock, 1 << 30).unwrap();
+        let (last, now) = format::begin(&inner, directory, layout::FORMAT, None).unwrap();
         let engine = Arc::new(Faulty {
             inner,
             next: AtomicU8::new(WORKS),

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use registry_core::store::Lifetimes;
+use registry_storage::kv::{EngineKind, OpenError};
 
 use super::explain::Problem;
 use super::value::{ADDRESS, Kind, Value, quote, words};
 use crate::server::Limits;
+use crate::stores::StoreOptions;
 use crate::tls::TlsError;
 
 /// Everything that `berth` can be told.
@@ -24,6 +26,8 @@ pub struct Config {
     pub allow_anonymous: bool,
     /// What an acknowledged write survives.
     pub durability: Durability,
+    /// What keeps the records.
+    pub records_engine: EngineKind,
     /// TLS.
     pub tls: TlsConfig,
     /// Where `/metrics`, `/healthz` and `/readyz` are.
@@ -104,6 +108,8 @@ pub enum Durability {
 }
 
 words!(Durability { "strict" => Durability::Strict });
+
+words!(EngineKind { "lmdb" => EngineKind::Lmdb, "sled" => EngineKind::Sled });
 
 /// Who reads the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +197,7 @@ impl Default for Config {
             memory: false,
             allow_anonymous: false,
             durability: Durability::Strict,
+            records_engine: EngineKind::Lmdb,
             tls: TlsConfig {
                 certificate: None,
                 key: None,
@@ -227,6 +234,7 @@ impl Config {
         visit("memory", &mut self.memory);
         visit("allow_anonymous", &mut self.allow_anonymous);
         visit("durability", &mut self.durability);
+        visit("records.engine", &mut self.records_engine);
         visit("tls.certificate", &mut self.tls.certificate);
         visit("tls.key", &mut self.tls.key);
         visit("tls.reload", &mut self.tls.reload);
@@ -274,6 +282,22 @@ impl Config {
             body_idle_timeout: self.limits.body_idle_timeout,
             streams: self.limits.streams,
             reset_streams: self.limits.reset_streams as usize,
+        }
+    }
+
+    /// How the stores are kept.
+    pub fn store_options(&self) -> StoreOptions {
+        StoreOptions {
+            lifetimes: self.lifetimes,
+            engine: self.records_engine,
+        }
+    }
+
+    /// The key that an error of opening the stores is about.
+    pub fn key_of(error: &OpenError) -> &'static str {
+        match error {
+            OpenError::OtherEngine { .. } => "records.engine",
+            _ => "data",
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
-use registry_storage::kv::OpenError;
+use registry_storage::kv::{EngineKind, OpenError};
 use server_hyper::Stores;
 use server_hyper::config::{Config, Loaded, Problem};
 use server_hyper::tls::Tls;
@@ -86,8 +86,26 @@ fn describe(loaded: &Loaded) {
             "durability: strict; what is acknowledged was synced to the disk, and survives a crash and a power cut"
         );
     }
+    if !config.memory {
+        println!("records: {}", engine(config.records_engine));
+    }
     if config.allow_anonymous {
         println!("access: everybody who can reach it may push, pull and delete");
+    }
+}
+
+/// What an engine promises, and what that rests on.
+fn engine(engine: EngineKind) -> &'static str {
+    match engine {
+        EngineKind::Lmdb => {
+            "in lmdb, the default: a reader never waits, opening after a crash has nothing to do, and it was chosen \
+             for what it kept in the engines' kill and power-cut trials"
+        }
+        EngineKind::Sled => {
+            "in sled 0.34: the same promises, but sled's authors call it beta, and it syncs nothing itself, berth \
+             does; a reader waits while a commit is synced, opening reads the log, and a write that failed for \
+             want of room stops all writes until berth is started again"
+        }
     }
 }
 
@@ -111,13 +129,13 @@ fn data(config: &Config) -> Result<(), Problem> {
     if !config.data.join("records").exists() {
         return writable(&config.data).map_err(|why| Problem::of("data", why));
     }
-    match Stores::open(&config.data, config.lifetimes) {
+    match Stores::open(&config.data, config.store_options()) {
         Ok(_) => Ok(()),
         Err(OpenError::InUse(_)) => {
             println!("the data is in use: a server runs on it");
             Ok(())
         }
-        Err(error) => Err(Problem::caused("data", &error)),
+        Err(error) => Err(Problem::caused(Config::key_of(&error), &error)),
     }
 }
 

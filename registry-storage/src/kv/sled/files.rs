@@ -1,0 +1,105 @@
+//! sled's files, which it does not sync itself.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The files of a sled directory that are needed for as long as it is open.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// The log.
+    log: File,
+    /// How many commits were acknowledged.
+    acknowledged: File,
+    directory: PathBuf,
+}
+
+impl Files {
+    /// Opens them; sled has made the log.
+    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+        let file = |name: &str| {
+            File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(directory.join(name))
+        };
+        Ok(Files {
+            log: file("db")?,
+            acknowledged: file("acknowledged")?,
+            directory: directory.to_owned(),
+        })
+    }
+
+    /// Makes durable what was written to the log.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.log.sync_data()
+    }
+
+    /// Notes that so many commits are durable. It need not be durable itself: it may lag, but not be ahead.
+    pub(super) fn acknowledge(&self, commits: u64) -> io::Result<()> {
+        let commits = commits.to_be_bytes();
+        let note = [&commits[..], &crc32fast::hash(&commits).to_be_bytes()].concat();
+        self.acknowledged.write_all_at(&note, 0)
+    }
+
+    /// At least how many commits were acknowledged.
+    pub(super) fn acknowledged(&self) -> io::Result<u64> {
+        let mut note = [0; 12];
+        match self.acknowledged.read_exact_at(&mut note, 0) {
+            Ok(()) => {}
+            // None was noted yet.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+            Err(error) => return Err(error),
+        }
+        let (commits, sum) = note.split_first_chunk::<8>().expect("twelve bytes");
+        // A power cut may have left half of a note, which says nothing.
+        let whole = crc32fast::hash(commits).to_be_bytes() == *sum;
+        Ok(if whole { u64::from_be_bytes(*commits) } else { 0 })
+    }
+
+    /// How many more bytes fit into the file system.
+    pub(super) fn room(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.directory)?;
+        Ok(disk.f_bavail * disk.f_frsize)
+    }
+}
+
+/// Makes all files of a sled directory durable, and their names.
+pub(super) fn sync_everything(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_everything(&entry.path())?;
+        } else {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    sync_directory(directory)
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Removes snapshots that were being written when the process was killed: sled would take one for the newest.
+pub(super) fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        if name.as_encoded_bytes().ends_with(b".generating") {
+            fs::remove_file(directory.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a directory and what is in it, if it is there.
+pub(super) fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
