@@ -31,27 +31,30 @@ impl std::fmt::Debug for Stores {
 impl Stores {
     /// In this process's memory, gone with it.
     pub fn memory(lifetimes: Lifetimes) -> Self {
-        Self::on(Arc::new(MemoryKv::new()), Arc::new(MemoryBytes::new()), lifetimes)
+        let (kv, bytes) = (Arc::new(MemoryKv::new()), Arc::new(MemoryBytes::new()));
+        Self::on(kv, bytes, lifetimes, Options::default())
     }
 
     /// In a directory, which is created if it is not there. One process at a time may have it open.
     ///
     /// # Errors
     /// All of [`OpenError`].
-    pub fn open(directory: &Path, lifetimes: Lifetimes) -> Result<Self, OpenError> {
+    pub fn open(directory: &Path, lifetimes: Lifetimes, options: Options) -> Result<Self, OpenError> {
         let embedded = registry_storage::open(directory, TokioRuntime::shared())?;
-        Ok(Self::on(
-            Arc::new(embedded.kv),
-            Arc::new(embedded.bytes),
-            lifetimes,
-        ))
+        let (kv, bytes) = (Arc::new(embedded.kv), Arc::new(embedded.bytes));
+        Ok(Self::on(kv, bytes, lifetimes, options))
     }
 
-    fn on<B: BlobStore + UploadStore>(kv: Arc<dyn Kv>, bytes: Arc<B>, lifetimes: Lifetimes) -> Self {
+    fn on<B: BlobStore + UploadStore>(
+        kv: Arc<dyn Kv>,
+        bytes: Arc<B>,
+        lifetimes: Lifetimes,
+        options: Options,
+    ) -> Self {
         let records = Arc::new(Records::new(Arc::clone(&kv), TokioRuntime::shared(), lifetimes));
         let blobs: Arc<dyn BlobStore> = Arc::clone(&bytes) as _;
         let janitor = Janitor::new(Arc::clone(&records) as _, Arc::clone(&blobs));
-        let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), Options::default());
+        let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), options);
         Stores {
             registry: Arc::new(registry),
             janitor,

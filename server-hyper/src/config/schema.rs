@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use registry_core::Verify;
 use registry_core::store::Lifetimes;
 
 use super::explain::Problem;
@@ -24,6 +25,8 @@ pub struct Config {
     pub allow_anonymous: bool,
     /// What an acknowledged write survives.
     pub durability: Durability,
+    /// How many reads of blobs are checked against the digest.
+    pub verify: Verify,
     /// TLS.
     pub tls: TlsConfig,
     /// Where `/metrics`, `/healthz` and `/readyz` are.
@@ -95,6 +98,12 @@ pub enum Durability {
 }
 
 words!(Durability { "strict" => Durability::Strict });
+
+words!(Verify {
+    "off" => Verify::Off,
+    "sampled" => Verify::Sampled,
+    "full" => Verify::Full,
+});
 
 /// Who reads the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +191,7 @@ impl Default for Config {
             memory: false,
             allow_anonymous: false,
             durability: Durability::Strict,
+            verify: Verify::default(),
             tls: TlsConfig {
                 certificate: None,
                 key: None,
@@ -215,6 +225,7 @@ impl Config {
         visit("memory", &mut self.memory);
         visit("allow_anonymous", &mut self.allow_anonymous);
         visit("durability", &mut self.durability);
+        visit("blobs.verify", &mut self.verify);
         visit("tls.certificate", &mut self.tls.certificate);
         visit("tls.key", &mut self.tls.key);
         visit("tls.reload", &mut self.tls.reload);
@@ -250,6 +261,14 @@ impl Config {
         self.clone()
             .each(&mut |key, value| shown.push((key, value.show())));
         shown
+    }
+
+    /// How the registry behaves.
+    pub fn registry_options(&self) -> registry_core::Options {
+        registry_core::Options {
+            verify: self.verify,
+            ..Default::default()
+        }
     }
 
     /// What the server enforces.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
+use registry_core::{SAMPLE, Verify};
 use registry_storage::kv::OpenError;
 use server_hyper::Stores;
 use server_hyper::config::{Config, Loaded, Problem};
@@ -86,6 +87,19 @@ fn describe(loaded: &Loaded) {
             "durability: strict; what is acknowledged was synced to the disk, and survives a crash and a power cut"
         );
     }
+    match config.verify {
+        Verify::Off => {
+            println!("reads: blobs are sent as the disk gives them; damage is for clients to find")
+        }
+        Verify::Sampled => println!(
+            "reads: one blob in {SAMPLE} is checked against its digest before it is sent; damage is marked, and \
+             repaired by the next push"
+        ),
+        Verify::Full => println!(
+            "reads: every blob is checked against its digest before it is sent; damage is marked, and repaired by the \
+             next push"
+        ),
+    }
     if config.allow_anonymous {
         println!("access: everybody who can reach it may push, pull and delete");
     }
@@ -111,7 +125,7 @@ fn data(config: &Config) -> Result<(), Problem> {
     if !config.data.join("records").exists() {
         return writable(&config.data).map_err(|why| Problem::of("data", why));
     }
-    match Stores::open(&config.data, config.lifetimes) {
+    match Stores::open(&config.data, config.lifetimes, config.registry_options()) {
         Ok(_) => Ok(()),
         Err(OpenError::InUse(_)) => {
             println!("the data is in use: a server runs on it");

@@ -161,7 +161,8 @@ fn stores(loaded: &Loaded) -> Result<Stores, Problem> {
     if config.memory {
         return Ok(Stores::memory(config.lifetimes));
     }
-    Stores::open(&config.data, config.lifetimes).map_err(|error| problem(loaded, "data", &error))
+    Stores::open(&config.data, config.lifetimes, config.registry_options())
+        .map_err(|error| problem(loaded, "data", &error))
 }
 
 /// Says where the registry is, what it keeps, and how to begin.
