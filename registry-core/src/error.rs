@@ -199,6 +199,25 @@ pub fn blob_unknown(digest: &crate::Digest) -> Error {
     .with_detail(serde_json::json!({ "digest": digest }))
 }
 
+/// Content of this repository whose bytes were found missing or damaged. Unknown, as it is to everybody until it is
+/// pushed again; so a pusher pushes it, and a proxy asks where it came from.
+pub fn blob_lost(digest: &crate::Digest) -> Error {
+    Error::new(
+        ErrorKind::BlobUnknown,
+        format!("blob {digest} was lost or damaged in this registry; push it again"),
+    )
+    .with_detail(serde_json::json!({ "digest": digest }))
+}
+
+/// A manifest whose record or bytes were found damaged. Not unknown: its tags and its place are.
+pub fn manifest_lost(digest: &crate::Digest) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        format!("manifest {digest} was damaged in this registry; push it again"),
+    )
+    .with_detail(serde_json::json!({ "digest": digest }))
+}
+
 /// No such upload, or it belongs elsewhere, or it is over.
 pub fn upload_unknown(id: &crate::UploadId) -> Error {
     Error::new(

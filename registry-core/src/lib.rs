@@ -24,7 +24,7 @@ pub use context::Context;
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Hasher, InvalidDigest};
 pub use error::{Error, ErrorKind, Result};
-pub use local::{LocalRegistry, Options};
+pub use local::{LocalRegistry, Options, SAMPLE, Verify};
 pub use name::{InvalidName, NAME_MAX, Reference, RepositoryName, TAG_MAX, Tag};
 pub use registry::{
     Blob, BlobInfo, BlobRead, ByteRange, ByteStream, Charge, Children, Expect, InvalidUploadId, Manifest,

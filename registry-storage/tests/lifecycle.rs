@@ -35,7 +35,10 @@ fn house(inline_max: usize) -> House {
         bytes.clone(),
         bytes.clone(),
         Threads::shared(),
-        Options { inline_max },
+        Options {
+            inline_max,
+            ..Options::default()
+        },
     );
     House {
         registry,

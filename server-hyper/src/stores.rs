@@ -35,12 +35,15 @@ pub struct StoreOptions {
     pub lifetimes: Lifetimes,
     /// What keeps the records.
     pub engine: EngineKind,
+    /// How the registry behaves.
+    pub registry: Options,
 }
 
 impl Stores {
     /// In this process's memory, gone with it.
     pub fn memory(lifetimes: Lifetimes) -> Self {
-        Self::on(Arc::new(MemoryKv::new()), Arc::new(MemoryBytes::new()), lifetimes)
+        let (kv, bytes) = (Arc::new(MemoryKv::new()), Arc::new(MemoryBytes::new()));
+        Self::on(kv, bytes, lifetimes, Options::default())
     }
 
     /// In a directory, which is created if it is not there. One process at a time may have it open.
@@ -53,18 +56,20 @@ impl Stores {
             ..kv::Options::default()
         };
         let embedded = registry_storage::open_with(directory, TokioRuntime::shared(), records)?;
-        Ok(Self::on(
-            Arc::new(embedded.kv),
-            Arc::new(embedded.bytes),
-            options.lifetimes,
-        ))
+        let (kv, bytes) = (Arc::new(embedded.kv), Arc::new(embedded.bytes));
+        Ok(Self::on(kv, bytes, options.lifetimes, options.registry))
     }
 
-    fn on<B: BlobStore + UploadStore>(kv: Arc<dyn Kv>, bytes: Arc<B>, lifetimes: Lifetimes) -> Self {
+    fn on<B: BlobStore + UploadStore>(
+        kv: Arc<dyn Kv>,
+        bytes: Arc<B>,
+        lifetimes: Lifetimes,
+        options: Options,
+    ) -> Self {
         let records = Arc::new(Records::new(Arc::clone(&kv), TokioRuntime::shared(), lifetimes));
         let blobs: Arc<dyn BlobStore> = Arc::clone(&bytes) as _;
         let janitor = Janitor::new(Arc::clone(&records) as _, Arc::clone(&blobs));
-        let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), Options::default());
+        let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), options);
         Stores {
             registry: Arc::new(registry),
             janitor,

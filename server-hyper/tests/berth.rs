@@ -230,6 +230,7 @@ fn a_check_says_what_would_be_done_and_promised() {
     for expected in [
         "listens at: http://127.0.0.1:5000",
         "durability: strict",
+        "reads: one blob in 128",
         "everybody",
         "no problems",
     ] {

@@ -1,7 +1,9 @@
 //! The meaning of push, pull, mount, list and delete, on stores.
 
 mod upload;
+mod verify;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,8 +18,11 @@ use crate::registry::{
     Blob, BlobInfo, BlobRead, ByteRange, ByteStream, Manifest, ManifestInfo, MountFrom, Page, PutManifest,
     PutOutcome, Registry, UploadId, UploadStatus,
 };
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, blocking};
 use crate::store::{BlobRecord, BlobStore, Location, ManifestStore, ManifestWrite, StoreError, UploadStore};
+
+pub use verify::{SAMPLE, Verify};
+use verify::{Verdict, Verifier, is_of, is_whole};
 
 /// How a [`LocalRegistry`] behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +30,17 @@ pub struct Options {
     /// Blobs of at most this many bytes that arrive in one piece are kept inside the records: the commit that
     /// publishes them makes them durable, and no file is made.
     pub inline_max: usize,
+    /// How many reads of other blobs are checked against the digest before they are answered. Inline blobs and
+    /// manifests are always checked.
+    pub verify: Verify,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { inline_max: 16 << 10 }
+        Options {
+            inline_max: 16 << 10,
+            verify: Verify::default(),
+        }
     }
 }
 
@@ -41,7 +52,11 @@ pub struct LocalRegistry {
     uploads: Arc<dyn UploadStore>,
     runtime: Arc<dyn Runtime>,
     options: Options,
+    verifier: Arc<Verifier>,
 }
+
+/// The largest manifest that is hashed on the thread that polls: some 0.1 ms.
+const HASHED_AT_ONCE: usize = 128 << 10;
 
 impl LocalRegistry {
     /// A registry on these stores. `blobs` reads what `uploads` has written.
@@ -58,20 +73,67 @@ impl LocalRegistry {
             uploads,
             runtime,
             options,
+            verifier: Arc::default(),
         }
     }
 
-    /// Whether the record's bytes are there, as far as their length tells. If not, the record is marked, so that
-    /// nobody else is told that they are, and the next push replaces them.
+    /// Whether the record's bytes are there: inline ones by their digest, others as far as their length tells. If
+    /// not, the record is marked, so that nobody else is told that they are, and the next push replaces them.
     async fn has_bytes(&self, record: &BlobRecord) -> Result<bool> {
-        if record.location == Location::Inline
-            || self.blobs.size(&record.location).await.map_err(store_failed)? == Some(record.info.size)
-        {
-            return Ok(true);
+        let there = match &record.location {
+            Location::Inline => {
+                let bytes = self.manifests.inline_bytes(&record.info.digest).await?;
+                bytes.is_some_and(|bytes| is_whole(record, &bytes))
+            }
+            location => self.blobs.size(location).await.map_err(store_failed)? == Some(record.info.size),
+        };
+        if !there {
+            self.suspect(record).await?;
         }
-        tracing::error!(digest = %record.info.digest, location = %record.location, "a blob's bytes are missing");
-        self.manifests.mark_suspect(record).await?;
-        Ok(false)
+        Ok(there)
+    }
+
+    /// Marks a blob whose bytes were found missing or wrong, for nobody to be told that it exists.
+    async fn suspect(&self, record: &BlobRecord) -> Result<()> {
+        tracing::error!(
+            digest = %record.info.digest,
+            location = %record.location,
+            "a blob's bytes are missing or damaged; the next push of it replaces them"
+        );
+        self.manifests.mark_suspect(record).await
+    }
+
+    /// Opens a part of a blob, if its bytes are there and, as far as they are checked, right.
+    async fn open(&self, record: &BlobRecord, part: Range<u64>) -> Result<Option<BlobRead>> {
+        if record.location == Location::Inline {
+            let bytes = self.manifests.inline_bytes(&record.info.digest).await?;
+            return Ok(bytes
+                .filter(|bytes| is_whole(record, bytes))
+                .map(|bytes| BlobRead::Bytes(bytes.slice(part.start as usize..part.end as usize))));
+        }
+        let read = match self.blobs.read(&record.location, part).await {
+            Ok(read) => read,
+            Err(StoreError::Missing(_)) => return Ok(None),
+            Err(why) => return Err(store_failed(why)),
+        };
+        if !self.options.verify.asks(&*self.runtime) {
+            return Ok(Some(read));
+        }
+        match self.verifier.verify(&self.blobs, &self.runtime, record).await {
+            Verdict::Whole | Verdict::Elsewhere => Ok(Some(read)),
+            Verdict::Wrong => Ok(None),
+            Verdict::Failed(why) => Err(Error::internal(why)),
+        }
+    }
+
+    /// Whether a manifest's bytes are the ones that were pushed.
+    async fn is_right(&self, manifest: &Manifest) -> bool {
+        let digest = manifest.info.digest;
+        if manifest.bytes.len() <= HASHED_AT_ONCE {
+            return is_of(&digest, &manifest.bytes);
+        }
+        let bytes = manifest.bytes.clone();
+        blocking(&*self.runtime, move || is_of(&digest, &bytes)).await
     }
 
     /// Finds a record with `find` whose bytes are there. A collector or a swap may have been between the record and
@@ -155,30 +217,18 @@ impl Registry for LocalRegistry {
                     .with_detail(serde_json::json!({ "digest": digest, "size": info.size }))
                 })?,
             };
-            let read = match &record.location {
-                // Gone from the records since: read the blob's record again.
-                Location::Inline => self.manifests.inline_bytes(digest).await?.and_then(|bytes| {
-                    (bytes.len() as u64 == info.size)
-                        .then(|| BlobRead::Bytes(bytes.slice(part.start as usize..part.end as usize)))
-                }),
-                location => match self.blobs.read(location, part.clone()).await {
-                    Ok(read) => Some(read),
-                    Err(StoreError::Missing(_)) => None,
-                    Err(why) => return Err(store_failed(why)),
-                },
-            };
-            if let Some(read) = read {
+            if let Some(read) = self.open(&record, part.clone()).await? {
                 return Ok(Blob {
                     info,
                     range: part,
                     read,
                 });
             }
+            // A collector or a swap may have been between the record and its bytes: then read the record again.
             let now = self.manifests.blob_record(digest).await?;
             if now.as_ref().is_some_and(|now| now.stamp == record.stamp) {
-                tracing::error!(%digest, location = %record.location, "a blob's bytes are missing");
-                self.manifests.mark_suspect(&record).await?;
-                return Err(error::blob_unknown(digest));
+                self.suspect(&record).await?;
+                return Err(error::blob_lost(digest));
             }
         }
     }
@@ -281,7 +331,13 @@ impl Registry for LocalRegistry {
         reference: &Reference,
     ) -> Result<Manifest> {
         self.check(ctx)?;
-        self.manifests.manifest_bytes(repository, reference).await
+        let manifest = self.manifests.manifest_bytes(repository, reference).await?;
+        if !self.is_right(&manifest).await {
+            let digest = &manifest.info.digest;
+            tracing::error!(%digest, %repository, "a manifest's bytes are damaged; putting it again replaces them");
+            return Err(error::manifest_lost(digest));
+        }
+        Ok(manifest)
     }
 
     async fn put_manifest(

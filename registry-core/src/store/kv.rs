@@ -27,6 +27,8 @@ pub enum Precondition {
     At(String, Stamp),
     /// The key does not exist.
     Absent(String),
+    /// Something is under the key that cannot be read: a [`get`](Kv::get) of it answers [`KvError::Damaged`].
+    Damaged(String),
     /// No key begins with this text.
     Empty(String),
     /// The clock has not reached this time.
@@ -79,6 +81,13 @@ impl Txn {
     #[must_use]
     pub fn absent(mut self, key: impl Into<String>) -> Self {
         self.preconditions.push(Precondition::Absent(key.into()));
+        self
+    }
+
+    /// Asserts that what is under `key` cannot be read.
+    #[must_use]
+    pub fn damaged(mut self, key: impl Into<String>) -> Self {
+        self.preconditions.push(Precondition::Damaged(key.into()));
         self
     }
 
@@ -146,6 +155,13 @@ pub enum KvError {
     /// There is no room; nothing was written.
     #[error("the records have no room left")]
     Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What is under this key is not what was written there; nothing was written. Only that key is lost: it can be
+    /// put again, and everything else be read.
+    #[error("the record {key:?} is damaged")]
+    Damaged {
+        /// The key, as far as it can be told.
+        key: String,
+    },
     /// Nothing was written, or nothing could be read.
     #[error("the records could not be reached")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -168,14 +184,14 @@ pub trait Kv: Send + Sync + 'static {
     /// The entry under `key`.
     ///
     /// # Errors
-    /// [`KvError::Failed`].
+    /// [`KvError::Damaged`] about this key; [`KvError::Failed`].
     async fn get(&self, key: &str) -> Result<Option<Entry>, KvError>;
 
     /// Entries whose keys begin with `prefix`, in order, from the first key greater than `after`, at most `limit`.
     /// `after` is a whole key and need not exist.
     ///
     /// # Errors
-    /// [`KvError::Failed`].
+    /// [`KvError::Damaged`] names the first entry in the way that cannot be read; [`KvError::Failed`].
     async fn scan(
         &self,
         prefix: &str,
@@ -192,7 +208,8 @@ pub trait Kv: Send + Sync + 'static {
     /// Makes `txn` happen, durably, or says why not. All its writes get the same stamp, which is returned.
     ///
     /// # Errors
-    /// [`KvError::Conflict`] names the first precondition that did not hold; the others as they say.
+    /// [`KvError::Conflict`] names the first precondition that did not hold; [`KvError::Damaged`] a key whose stamp
+    /// was asserted and cannot be told; the others as they say.
     async fn commit(&self, txn: Txn) -> Result<Stamp, KvError>;
 }
 

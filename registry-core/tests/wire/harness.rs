@@ -56,7 +56,10 @@ impl Wire {
             bytes.clone(),
             Arc::clone(&runtime),
             // Nothing inline, so that the path of large blobs is what is tested.
-            Options { inline_max: 0 },
+            Options {
+                inline_max: 0,
+                ..Options::default()
+            },
         );
         Wire {
             service: Service::new(Arc::new(registry.clone()), runtime),

@@ -235,7 +235,7 @@ fn put(state: &mut dyn Group, key: &str, stamp: Stamp, value: &[u8]) -> Result<(
 fn holds(state: &dyn Group, precondition: &Precondition, now: Timestamp) -> Result<bool, KvError> {
     Ok(match precondition {
         // No record has so long a key.
-        Precondition::At(key, _) if key.len() > KEY_MAX => false,
+        Precondition::At(key, _) | Precondition::Damaged(key) if key.len() > KEY_MAX => false,
         Precondition::Absent(key) | Precondition::Empty(key) if key.len() > KEY_MAX => true,
         Precondition::At(key, stamp) => {
             let key = layout::record_key(key);
@@ -243,6 +243,12 @@ fn holds(state: &dyn Group, precondition: &Precondition, now: Timestamp) -> Resu
                 Some(stored) => layout::split(&key, &stored)?.0 == *stamp,
                 None => false,
             }
+        }
+        Precondition::Damaged(key) => {
+            let key = layout::record_key(key);
+            state
+                .get(&key)?
+                .is_some_and(|stored| layout::split(&key, &stored).is_err())
         }
         Precondition::Absent(key) => state.get(&layout::record_key(key))?.is_none(),
         Precondition::Empty(prefix) => !state.any(&layout::record_key(prefix))?,

@@ -32,9 +32,17 @@ const STAMP: usize = size_of::<u64>();
 #[error("the entry {0:?} is damaged")]
 pub(super) struct Damaged(String);
 
+impl Damaged {
+    /// The entry under an engine's key, named as the record that it was.
+    fn entry(key: &[u8]) -> Damaged {
+        let name = key.strip_prefix(&[RECORDS]).unwrap_or(key);
+        Damaged(String::from_utf8_lossy(name).into_owned())
+    }
+}
+
 impl From<Damaged> for KvError {
     fn from(damaged: Damaged) -> Self {
-        KvError::Failed(damaged.into())
+        KvError::Damaged { key: damaged.0 }
     }
 }
 
@@ -65,8 +73,7 @@ pub(super) fn record_name(key: &[u8]) -> Result<String, Damaged> {
         [RECORDS, name @ ..] => std::str::from_utf8(name).ok(),
         _ => None,
     };
-    name.map(str::to_owned)
-        .ok_or_else(|| Damaged(key.escape_ascii().to_string()))
+    name.map(str::to_owned).ok_or_else(|| Damaged::entry(key))
 }
 
 fn checksum(key: &[u8], stamp: &[u8; STAMP], value: &[u8]) -> [u8; CHECKSUM] {
@@ -83,7 +90,7 @@ pub(super) fn split<'a>(key: &[u8], stored: &'a [u8]) -> Result<(Stamp, &'a [u8]
         let (stamp, value) = rest.split_first_chunk::<STAMP>()?;
         (checksum(key, stamp, value) == *sum).then_some((stamp, value))
     });
-    let (stamp, value) = parts.ok_or_else(|| Damaged(key.escape_ascii().to_string()))?;
+    let (stamp, value) = parts.ok_or_else(|| Damaged::entry(key))?;
     Ok((Stamp(u64::from_be_bytes(*stamp)), value))
 }
 

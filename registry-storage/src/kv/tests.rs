@@ -184,14 +184,41 @@ fn a_damaged_entry_fails_what_reads_it_and_nothing_else() {
     );
     let kv = open(directory.path());
     block_on(async {
-        assert!(matches!(kv.get("bad").await, Err(KvError::Failed(_))));
-        assert!(matches!(kv.scan("", None, 10).await, Err(KvError::Failed(_))));
+        let named = |error: &KvError| matches!(error, KvError::Damaged { key } if key == "bad");
+        assert!(named(&kv.get("bad").await.unwrap_err()));
+        assert!(named(&kv.scan("", None, 10).await.unwrap_err()));
         let outcome = kv.commit(Txn::new().at("bad", stamp).put("new", "")).await;
-        assert!(matches!(outcome, Err(KvError::Failed(_))), "{outcome:?}");
+        assert!(named(&outcome.unwrap_err()));
         assert_eq!(kv.get("good").await.unwrap().unwrap().value, "y");
         kv.commit(Txn::new().at("good", stamp).absent("new").put("bad", "mended"))
             .await
             .unwrap();
+        assert_eq!(kv.get("bad").await.unwrap().unwrap().value, "mended");
+    });
+}
+
+#[test]
+fn that_an_entry_is_damaged_can_be_asserted_until_it_is_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(open(directory.path()).commit(Txn::new().put("bad", "x").put("good", "y"))).unwrap();
+    overwrite(
+        directory.path(),
+        &layout::record_key("bad"),
+        b"not what was stored",
+    );
+    let kv = open(directory.path());
+    block_on(async {
+        for whole in ["good", "absent"] {
+            let outcome = kv.commit(Txn::new().damaged(whole).put("new", "")).await;
+            assert!(
+                matches!(&outcome, Err(KvError::Conflict(Precondition::Damaged(key))) if key == whole),
+                "{outcome:?}"
+            );
+        }
+        let mend = Txn::new().damaged("bad").put("bad", "mended");
+        kv.commit(mend.clone()).await.unwrap();
+        let again = kv.commit(mend).await;
+        assert!(matches!(again, Err(KvError::Conflict(_))), "{again:?}");
         assert_eq!(kv.get("bad").await.unwrap().unwrap().value, "mended");
     });
 }
@@ -211,7 +238,7 @@ fn bits_that_flip_in_the_file_never_make_another_value() {
     file.write_at(&[0x5b], run as u64 + 1000).unwrap();
     let read = block_on(open(directory.path()).get("k"));
     assert!(
-        matches!(read, Err(KvError::Failed(_))),
+        matches!(read, Err(KvError::Damaged { .. })),
         "{:?}",
         read.map(|_| "a value")
     );

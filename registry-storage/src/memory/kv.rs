@@ -77,6 +77,8 @@ impl State {
         match precondition {
             Precondition::At(key, stamp) => self.entries.get(key).is_some_and(|entry| entry.stamp == *stamp),
             Precondition::Absent(key) => !self.entries.contains_key(key),
+            // Memory keeps what it is given.
+            Precondition::Damaged(_) => false,
             Precondition::Empty(prefix) => self.under(prefix, None).next().is_none(),
             Precondition::Before(time) => self.now < *time,
             Precondition::NotBefore(time) => self.now >= *time,

@@ -71,7 +71,7 @@ impl Records {
                 return Err(Error::internal(format!("record {key} is no lease")));
             };
             let key = keys::lease(digest, end, repository);
-            if let Some(entry) = self.kv.get(&key).await.map_err(super::failed)? {
+            if let Some(entry) = self.entry(&key).await? {
                 found.push(Belonging {
                     key,
                     entry,
@@ -107,7 +107,7 @@ impl Records {
     /// Whether the repository holds a lease that was taken in the current bucket.
     async fn has_current_lease(&self, repository: &str, digest: &Digest, now: Timestamp) -> Result<bool> {
         let key = keys::lease(digest, self.bucket(now).1, repository);
-        Ok(self.kv.get(&key).await.map_err(super::failed)?.is_some())
+        Ok(self.entry(&key).await?.is_some())
     }
 
     /// Asserts that the blob is as it was read, and live; a condemned one is revived by the same transaction.
@@ -128,13 +128,15 @@ impl Records {
 
     pub(super) async fn readable_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<BlobRecord> {
         let repository = self.known(name).await?;
-        let found = self.find_blob(digest).await?.filter(|(blob, _)| !blob.suspect);
-        let Some((blob, entry)) = found else {
+        let Some((blob, entry)) = self.find_blob(digest).await? else {
             return Err(error::blob_unknown(digest));
         };
         let now = self.clock().await?;
         if self.belonging(&repository.id, digest, now).await?.is_none() {
             return Err(error::blob_unknown(digest));
+        }
+        if blob.suspect {
+            return Err(error::blob_lost(digest));
         }
         Ok(blob.record(digest, &entry))
     }

@@ -1,6 +1,6 @@
 //! Manifests and tags: putting, reading, deleting.
 
-use registry_core::store::{Entry, EventKind, ManifestWrite, TagMove, Txn};
+use registry_core::store::{Entry, EventKind, KvError, ManifestWrite, TagMove, Txn};
 use registry_core::{
     Children, Context, Digest, Error, ErrorKind, Expect, Manifest, PutOutcome, Reference, RepositoryName,
     Result, Tag, Timestamp, error,
@@ -48,16 +48,22 @@ impl Records {
         name: &RepositoryName,
         reference: &Reference,
     ) -> Result<Manifest> {
+        let mut without = None;
         loop {
-            let (repository, digest, manifest, _) = self.find_manifest(name, reference).await?;
+            let (repository, digest, manifest, entry) = self.find_manifest(name, reference).await?;
             let key = keys::content(&repository.id, &digest);
-            // Without it, the manifest was deleted between the two reads: the next look says what is there now.
-            if let Some(content) = self.kv.get(&key).await.map_err(super::failed)? {
+            if let Some(content) = self.entry(&key).await? {
                 return Ok(Manifest {
                     info: manifest.info(&digest),
                     bytes: content.value,
                 });
             }
+            // The manifest was deleted between the two reads, and the next look says what is there now; or it is the
+            // same as before, and has lost its bytes.
+            if without == Some(entry.stamp) {
+                return Err(error::manifest_lost(&digest));
+            }
+            without = Some(entry.stamp);
         }
     }
 
@@ -73,6 +79,10 @@ impl Records {
         let digest = &write.digest;
         let id = repository.id.as_str();
         let key = keys::manifest(id, digest);
+        let size = write.bytes.len() as u64;
+        if let Err(KvError::Damaged { .. }) = self.kv.get(&key).await {
+            self.restore_manifest(id, digest, &write.parsed, size).await?;
+        }
         let found = self.get::<values::Manifest>(&key).await?;
 
         let mut txn = self.assert_name(Txn::new(), name, &repository, now);
@@ -83,6 +93,9 @@ impl Records {
                 let suspects = self.suspects(&write.parsed.children).await?;
                 if !suspects.is_empty() && write.options.children == Children::Required {
                     return Err(missing(&suspects));
+                }
+                if !self.holds_content(id, write).await? {
+                    txn = txn.put(keys::content(id, digest), write.bytes.clone());
                 }
                 manifest.clone()
             }
@@ -97,7 +110,7 @@ impl Records {
                 }
                 txn = edges.txn;
                 if let Some(subject) = &write.parsed.subject {
-                    let referrer = write.parsed.referrer(*digest, write.bytes.len() as u64);
+                    let referrer = write.parsed.referrer(*digest, size);
                     txn = txn.put(keys::referrer(id, subject, digest), encode(&referrer));
                 }
                 txn = txn.put(keys::content(id, digest), write.bytes.clone()).put(
@@ -107,7 +120,7 @@ impl Records {
                 values::Manifest {
                     v: V1,
                     media_type: write.parsed.media_type.clone(),
-                    size: write.bytes.len() as u64,
+                    size,
                     put,
                     subject: write.parsed.subject,
                     deferred: edges.deferred,
@@ -134,6 +147,15 @@ impl Records {
                 tags: write.tags.clone(),
             }),
         })
+    }
+
+    /// Whether the manifest's bytes are there as they are pushed now; those that are damaged are written again.
+    async fn holds_content(&self, repository: &str, write: &ManifestWrite) -> Result<bool> {
+        match self.kv.get(&keys::content(repository, &write.digest)).await {
+            Ok(held) => Ok(held.is_some_and(|entry| entry.value == write.bytes)),
+            Err(KvError::Damaged { .. }) => Ok(false),
+            Err(other) => Err(super::failed(other)),
+        }
     }
 
     /// Points the tags at the manifest, each as it is expected to be.

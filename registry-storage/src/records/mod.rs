@@ -9,6 +9,7 @@ mod edges;
 mod keys;
 mod lists;
 mod manifests;
+mod mend;
 mod reclaim;
 mod uploads;
 mod values;
@@ -108,14 +109,29 @@ impl Records {
     }
 
     async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<(T, Entry)>> {
-        match self.kv.get(key).await.map_err(failed)? {
+        match self.entry(key).await? {
             Some(entry) => Ok(Some((decode(key, &entry)?, entry))),
             None => Ok(None),
         }
     }
 
+    /// An entry; a damaged one is mended first, if others tell what it said.
+    async fn entry(&self, key: &str) -> Result<Option<Entry>> {
+        loop {
+            match self.kv.get(key).await {
+                Err(KvError::Damaged { key }) => Box::pin(self.mend(&key)).await?,
+                read => return read.map_err(failed),
+            }
+        }
+    }
+
     async fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Entry)>> {
-        self.kv.scan(prefix, after, limit).await.map_err(failed)
+        loop {
+            match self.kv.scan(prefix, after, limit).await {
+                Err(KvError::Damaged { key }) => Box::pin(self.mend(&key)).await?,
+                read => return read.map_err(failed),
+            }
+        }
     }
 
     async fn any_under(&self, prefix: &str) -> Result<bool> {
@@ -141,6 +157,10 @@ impl Records {
         match self.kv.commit(txn).await {
             Ok(stamp) => Ok(Attempt::Done(stamp)),
             Err(KvError::Conflict(_)) => Ok(Attempt::Again),
+            Err(KvError::Damaged { key }) => {
+                self.mend(&key).await?;
+                Ok(Attempt::Again)
+            }
             Err(other) => Err(failed(other)),
         }
     }
@@ -230,6 +250,7 @@ impl Records {
 /// An error of the records as the caller sees it.
 fn failed(why: KvError) -> Error {
     match &why {
+        KvError::Damaged { key } => mend::damaged(&key.clone(), why),
         KvError::Full(_) => Error::new(
             ErrorKind::Unavailable,
             "the registry has no room left for records",
@@ -264,12 +285,12 @@ impl ManifestStore for Records {
     }
 
     async fn inline_bytes(&self, digest: &Digest) -> Result<Option<Bytes>> {
-        Ok(self
-            .kv
-            .get(&keys::inline(digest))
-            .await
-            .map_err(failed)?
-            .map(|entry| entry.value))
+        match self.kv.get(&keys::inline(digest)).await {
+            Ok(entry) => Ok(entry.map(|entry| entry.value)),
+            // Nothing else has them: as good as gone.
+            Err(KvError::Damaged { .. }) => Ok(None),
+            Err(other) => Err(failed(other)),
+        }
     }
 
     async fn lease(&self, repository: &RepositoryName, digest: &Digest) -> Result<BlobRecord> {

@@ -64,6 +64,7 @@ macro_rules! kv_suite {
                 writes_happen_in_their_order,
                 deleting_nothing_is_fine,
                 empty_is_about_texts_that_begin_alike,
+                damaged_is_not_said_of_what_can_be_read,
                 append_lists_in_commit_order,
                 appends_of_one_txn_keep_their_order,
                 scan_is_in_the_order_of_bytes,

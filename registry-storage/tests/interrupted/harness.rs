@@ -135,7 +135,10 @@ pub(crate) fn house_with(inline_max: usize) -> House {
             bytes.clone(),
             bytes.clone(),
             runtime.clone(),
-            Options { inline_max },
+            Options {
+                inline_max,
+                ..Options::default()
+            },
         );
         (records, registry)
     };

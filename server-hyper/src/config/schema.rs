@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use registry_core::Verify;
 use registry_core::store::Lifetimes;
 use registry_storage::kv::{EngineKind, OpenError};
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub durability: Durability,
     /// What keeps the records.
     pub records_engine: EngineKind,
+    /// How many reads of blobs are checked against the digest.
+    pub verify: Verify,
     /// TLS.
     pub tls: TlsConfig,
     /// Where `/metrics`, `/healthz` and `/readyz` are.
@@ -110,6 +113,11 @@ pub enum Durability {
 words!(Durability { "strict" => Durability::Strict });
 
 words!(EngineKind { "lmdb" => EngineKind::Lmdb, "sled" => EngineKind::Sled });
+words!(Verify {
+    "off" => Verify::Off,
+    "sampled" => Verify::Sampled,
+    "full" => Verify::Full,
+});
 
 /// Who reads the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,6 +206,7 @@ impl Default for Config {
             allow_anonymous: false,
             durability: Durability::Strict,
             records_engine: EngineKind::Lmdb,
+            verify: Verify::default(),
             tls: TlsConfig {
                 certificate: None,
                 key: None,
@@ -235,6 +244,7 @@ impl Config {
         visit("allow_anonymous", &mut self.allow_anonymous);
         visit("durability", &mut self.durability);
         visit("records.engine", &mut self.records_engine);
+        visit("blobs.verify", &mut self.verify);
         visit("tls.certificate", &mut self.tls.certificate);
         visit("tls.key", &mut self.tls.key);
         visit("tls.reload", &mut self.tls.reload);
@@ -273,6 +283,14 @@ impl Config {
         shown
     }
 
+    /// How the registry behaves.
+    fn registry_options(&self) -> registry_core::Options {
+        registry_core::Options {
+            verify: self.verify,
+            ..Default::default()
+        }
+    }
+
     /// What the server enforces.
     pub fn server_limits(&self) -> Limits {
         Limits {
@@ -290,6 +308,7 @@ impl Config {
         StoreOptions {
             lifetimes: self.lifetimes,
             engine: self.records_engine,
+            registry: self.registry_options(),
         }
     }
 

@@ -133,6 +133,16 @@ pub async fn empty_is_about_texts_that_begin_alike(f: F) {
         .unwrap();
 }
 
+/// That an entry is damaged does not hold of one that can be read, nor of none.
+pub async fn damaged_is_not_said_of_what_can_be_read(f: F) {
+    put(&*f.store, "whole", "x").await;
+    for key in ["whole", "absent"] {
+        let outcome = f.store.commit(Txn::new().damaged(key).put("new", "")).await;
+        assert_conflict(outcome, &Precondition::Damaged(key.to_owned()));
+    }
+    assert_eq!(keys(&*f.store, "").await, ["whole"]);
+}
+
 /// A deadline holds while the clock has not reached it, at the moment of commit and not of an earlier read.
 pub async fn before_is_judged_at_commit(f: F) {
     let now = f.store.now().await.unwrap();

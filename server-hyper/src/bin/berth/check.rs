@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
+use registry_core::{SAMPLE, Verify};
 use registry_storage::kv::{EngineKind, OpenError};
 use server_hyper::Stores;
 use server_hyper::config::{Config, Loaded, Problem};
@@ -88,6 +89,19 @@ fn describe(loaded: &Loaded) {
     }
     if !config.memory {
         println!("records: {}", engine(config.records_engine));
+    }
+    match config.verify {
+        Verify::Off => {
+            println!("reads: blobs are sent as the disk gives them; damage is for clients to find")
+        }
+        Verify::Sampled => println!(
+            "reads: one blob in {SAMPLE} is checked against its digest before it is sent; damage is marked, and \
+             repaired by the next push"
+        ),
+        Verify::Full => println!(
+            "reads: every blob is checked against its digest before it is sent; damage is marked, and repaired by the \
+             next push"
+        ),
     }
     if config.allow_anonymous {
         println!("access: everybody who can reach it may push, pull and delete");

@@ -1,0 +1,346 @@
+//! Records that cannot be read any more, and what the others still say about them.
+//!
+//! The engine's checksum tells a damaged record from every other; what it said is gone, but mostly not lost: many
+//! records say by their key all there is to say, and most others are told by their neighbours. Such a record is written
+//! again, asserting that it is still damaged, the moment that somebody comes across it. What only a client has is
+//! answered with an error that says what to push again; that push writes it anew.
+//!
+//! | record | is told by |
+//! |---|---|
+//! | `tagged`, `lease`, `pending`, `expiry` | its own key |
+//! | `doomed` | its own key, held as long as any |
+//! | `repository`, `named` | each other |
+//! | `tag` | `tagged` |
+//! | `edge`, `deferred`, `parent` | the manifest that has its put id |
+//! | `manifest` | its bytes, if they say their type, and the edges of its put |
+//! | `children`, `referrer` | the manifest and its bytes |
+//! | `blob` | `inline`, if its bytes are there; else it becomes suspect, and the next push of it brings new ones |
+
+use registry_core::manifest::{ChildKind, ParsedManifest};
+use registry_core::store::{BlobState, Entry, KvError, Location, Txn};
+use registry_core::{Digest, Error, ErrorKind, RepositoryName, Result, Tag, error};
+use serde::Deserialize;
+
+use super::values::{MARK, V1, encode};
+use super::{Records, SLACK, failed, keys, values};
+
+/// What a manifest's bytes may say of their own type.
+#[derive(Deserialize)]
+struct SelfNamed {
+    #[serde(rename = "mediaType")]
+    media_type: String,
+}
+
+/// The refusal of what only the records knew, and know no more.
+pub(super) fn damaged(key: &str, why: KvError) -> Error {
+    let manifest = match key.split('/').collect::<Vec<_>>()[..] {
+        ["manifest" | "content", _, digest] => digest.parse().ok(),
+        _ => None,
+    };
+    match manifest {
+        Some(digest) => error::manifest_lost(&digest).with_source(why),
+        None => Error::new(
+            ErrorKind::Internal,
+            format!("the registry's record {key} is damaged, and nothing else tells what it said"),
+        )
+        .with_detail(serde_json::json!({ "record": key }))
+        .with_source(why),
+    }
+}
+
+impl Records {
+    /// Writes a damaged record again from what tells it.
+    ///
+    /// # Errors
+    /// If nothing does; then the error says what to do.
+    pub(super) async fn mend(&self, key: &str) -> Result<()> {
+        let lost = || {
+            let key = key.to_owned();
+            damaged(&key.clone(), KvError::Damaged { key })
+        };
+        let txn = match key.split('/').collect::<Vec<_>>()[..] {
+            ["tagged", ..] | ["lease", ..] | ["pending", ..] | ["expiry", ..] => {
+                Some(Txn::new().put(key, MARK))
+            }
+            ["doomed", ..] => self.mended_doomed(key).await?,
+            ["repository", ..] => self.mended_repository(key).await?,
+            ["named", id] => self.mended_named(key, id).await?,
+            ["tag", repository, _] => self.mended_tag(key, repository).await?,
+            ["edge" | "deferred" | "parent", _, repository, put] => {
+                self.mended_edge(key, repository, put).await?
+            }
+            ["manifest", repository, digest] => {
+                self.mended_manifest(repository, &parsed(key, digest)?).await?
+            }
+            ["children", repository, digest] | ["referrer", repository, _, digest] => {
+                self.mended_note(key, repository, &parsed(key, digest)?).await?
+            }
+            ["blob", digest] => Some(self.mended_blob(key, &parsed(key, digest)?).await?),
+            _ => None,
+        };
+        self.replace_damaged(key, txn.ok_or_else(lost)?).await
+    }
+
+    /// Commits what replaces a damaged record. That it is not damaged any more is fine: somebody else was here.
+    async fn replace_damaged(&self, key: &str, txn: Txn) -> Result<()> {
+        match self.kv.commit(txn.damaged(key)).await {
+            Ok(_) => {
+                tracing::error!(
+                    key,
+                    "a damaged record was written again from what others say of it"
+                );
+                Ok(())
+            }
+            Err(KvError::Conflict(_)) => Ok(()),
+            Err(other) => Err(failed(other)),
+        }
+    }
+
+    async fn mended_doomed(&self, key: &str) -> Result<Option<Txn>> {
+        let location = match key[keys::DOOMED.len()..].split_once(':') {
+            Some(("file", name)) => Location::File(name.to_owned()),
+            Some(("object", name)) => Location::Object(name.to_owned()),
+            _ => return Ok(None),
+        };
+        let hold = self.lifetimes.longest_write.max(self.lifetimes.longest_read);
+        let not_before = self.clock().await? + SLACK + hold;
+        let value = values::Doomed {
+            v: V1,
+            location,
+            not_before,
+        };
+        Ok(Some(Txn::new().put(key, encode(&value))))
+    }
+
+    /// The first entry of a table that `wanted` takes. Damaged entries of that table are an error, not mended: they
+    /// might ask for this very record.
+    async fn first<T: serde::de::DeserializeOwned, U>(
+        &self,
+        table: &str,
+        wanted: impl Fn(&str, T, Entry) -> Option<U>,
+    ) -> Result<Option<U>> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = self
+                .kv
+                .scan(table, after.as_deref(), 1000)
+                .await
+                .map_err(failed)?;
+            let Some((last, _)) = page.last() else {
+                return Ok(None);
+            };
+            after = Some(last.clone());
+            for (key, entry) in page {
+                let value = values::decode(&key, &entry)?;
+                if let Some(found) = wanted(&key[table.len()..], value, entry) {
+                    return Ok(Some(found));
+                }
+            }
+        }
+    }
+
+    async fn mended_repository(&self, key: &str) -> Result<Option<Txn>> {
+        let Ok(name) = key[keys::REPOSITORY.len()..].parse::<RepositoryName>() else {
+            return Ok(None);
+        };
+        let found = self.first("named/", |id, named: values::Named, entry| {
+            (named.name == name).then(|| (id.to_owned(), entry))
+        });
+        let Some((id, entry)) = found.await? else {
+            return Ok(None);
+        };
+        let named = keys::named(&id);
+        let created = self.clock().await?;
+        let value = values::Repository { v: V1, id, created };
+        Ok(Some(Txn::new().at(named, entry.stamp).put(key, encode(&value))))
+    }
+
+    async fn mended_named(&self, key: &str, id: &str) -> Result<Option<Txn>> {
+        let found = self.first(keys::REPOSITORY, |name, repository: values::Repository, entry| {
+            (repository.id == id).then(|| (name.to_owned(), entry))
+        });
+        let Some((name, entry)) = found.await? else {
+            return Ok(None);
+        };
+        let value = values::Named {
+            v: V1,
+            name: parsed(key, &name)?,
+        };
+        Ok(Some(
+            Txn::new()
+                .at(keys::repository(&name), entry.stamp)
+                .put(key, encode(&value)),
+        ))
+    }
+
+    async fn mended_tag(&self, key: &str, repository: &str) -> Result<Option<Txn>> {
+        let tag: Tag = parsed(key, &key[keys::tags(repository).len()..])?;
+        let table = format!("tagged/{repository}/");
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.scan(&table, after.as_deref(), 1000).await?;
+            let Some((last, _)) = page.last() else {
+                return Ok(None);
+            };
+            after = Some(last.clone());
+            for (mirror, entry) in &page {
+                let Some((digest, named)) = mirror[table.len()..].split_once('/') else {
+                    continue;
+                };
+                if named == tag.as_str() {
+                    let value = values::Tag {
+                        v: V1,
+                        digest: parsed(mirror, digest)?,
+                        at: self.clock().await?,
+                    };
+                    return Ok(Some(Txn::new().at(mirror, entry.stamp).put(key, encode(&value))));
+                }
+            }
+        }
+    }
+
+    async fn mended_edge(&self, key: &str, repository: &str, put: &str) -> Result<Option<Txn>> {
+        let table = keys::manifests(repository);
+        let found = self.first(&table, |digest, manifest: values::Manifest, entry| {
+            (manifest.put == put).then(|| (digest.to_owned(), entry))
+        });
+        let Some((digest, entry)) = found.await? else {
+            return Ok(None);
+        };
+        let value = values::Edge {
+            v: V1,
+            manifest: parsed(key, &digest)?,
+        };
+        Ok(Some(
+            Txn::new()
+                .at(format!("{table}{digest}"), entry.stamp)
+                .put(key, encode(&value)),
+        ))
+    }
+
+    /// A manifest's bytes, if they are the ones that were pushed.
+    async fn whole_content(&self, repository: &str, digest: &Digest) -> Result<Option<bytes::Bytes>> {
+        let content = match self.kv.get(&keys::content(repository, digest)).await {
+            Ok(content) => content.map(|entry| entry.value),
+            Err(KvError::Damaged { .. }) => None,
+            Err(other) => return Err(failed(other)),
+        };
+        Ok(content.filter(|bytes| Digest::of(digest.algorithm(), bytes) == *digest))
+    }
+
+    async fn mended_manifest(&self, repository: &str, digest: &Digest) -> Result<Option<Txn>> {
+        let Some(bytes) = self.whole_content(repository, digest).await? else {
+            return Ok(None);
+        };
+        // A type that came with the push alone is known to nobody but the pusher.
+        let Ok(SelfNamed { media_type }) = serde_json::from_slice(&bytes) else {
+            return Ok(None);
+        };
+        let parsed = ParsedManifest::parse(Some(&media_type), &bytes).map_err(Error::internal)?;
+        let size = bytes.len() as u64;
+        Ok(Some(
+            self.manifest_again(repository, digest, &parsed, size).await?,
+        ))
+    }
+
+    /// Puts back the record of a manifest that is being pushed again.
+    pub(super) async fn restore_manifest(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        parsed: &ParsedManifest,
+        size: u64,
+    ) -> Result<()> {
+        let txn = self.manifest_again(repository, digest, parsed, size).await?;
+        self.replace_damaged(&keys::manifest(repository, digest), txn)
+            .await
+    }
+
+    /// The record of a manifest whose content is known: with the put id of the edges that are there, and marked as not
+    /// whole, so that the next put makes all edges anew.
+    async fn manifest_again(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        parsed: &ParsedManifest,
+        size: u64,
+    ) -> Result<Txn> {
+        let mut put = None;
+        for child in &parsed.children {
+            let tables = match child.kind {
+                ChildKind::Blob => vec![
+                    keys::edges_of(&child.digest, repository),
+                    keys::deferrals_of(&child.digest, repository),
+                ],
+                ChildKind::Manifest => vec![keys::parents(repository, &child.digest)],
+            };
+            for table in tables {
+                if put.is_none() {
+                    put = self
+                        .first(&table, |id, edge: values::Edge, _| {
+                            (edge.manifest == *digest).then(|| id.to_owned())
+                        })
+                        .await?;
+                }
+            }
+        }
+        let value = values::Manifest {
+            v: V1,
+            media_type: parsed.media_type.clone(),
+            size,
+            put: put.unwrap_or_else(|| format!("{:032x}", self.runtime.random())),
+            subject: parsed.subject,
+            deferred: true,
+        };
+        let children = values::Children::of(&parsed.children);
+        Ok(Txn::new()
+            .put(keys::manifest(repository, digest), encode(&value))
+            .put(keys::children(repository, digest), encode(&children)))
+    }
+
+    /// What a manifest's put noted beside it.
+    async fn mended_note(&self, key: &str, repository: &str, digest: &Digest) -> Result<Option<Txn>> {
+        let manifest = keys::manifest(repository, digest);
+        let Some(entry) = self.kv.get(&manifest).await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let Some(bytes) = self.whole_content(repository, digest).await? else {
+            return Ok(None);
+        };
+        let media_type = values::decode::<values::Manifest>(&manifest, &entry)?.media_type;
+        let parsed = ParsedManifest::parse(Some(&media_type), &bytes).map_err(Error::internal)?;
+        let value = match key.starts_with("children/") {
+            true => encode(&values::Children::of(&parsed.children)),
+            false => encode(&parsed.referrer(*digest, bytes.len() as u64)),
+        };
+        Ok(Some(Txn::new().at(manifest, entry.stamp).put(key, value)))
+    }
+
+    /// A blob whose record is lost is suspect, wherever its bytes were: nobody is told that it exists, and the next
+    /// push of it brings bytes that have a place. A file that only the record knew stays behind.
+    async fn mended_blob(&self, key: &str, digest: &Digest) -> Result<Txn> {
+        let inline = match self.kv.get(&keys::inline(digest)).await {
+            Ok(found) => found.filter(|entry| Digest::of(digest.algorithm(), &entry.value) == *digest),
+            Err(KvError::Damaged { .. }) => None,
+            Err(other) => return Err(failed(other)),
+        };
+        let value = values::Blob {
+            v: V1,
+            size: inline.as_ref().map_or(0, |entry| entry.value.len() as u64),
+            location: Location::Inline,
+            state: BlobState::Live,
+            suspect: inline.is_none(),
+        };
+        let txn = match inline {
+            Some(entry) => Txn::new().at(keys::inline(digest), entry.stamp),
+            None => Txn::new(),
+        };
+        Ok(txn.put(key, encode(&value)))
+    }
+}
+
+/// A part of a record's key.
+fn parsed<T: std::str::FromStr>(key: &str, part: &str) -> Result<T> {
+    part.parse()
+        .map_err(|_| Error::internal(format!("record {key} has no such key as is written here")))
+}

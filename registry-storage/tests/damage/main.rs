@@ -1,0 +1,6 @@
+//! What is damaged on the disk is found, answered with an error, and repaired by the next push: never served.
+
+mod blobs;
+mod harness;
+mod records;
+mod streams;
