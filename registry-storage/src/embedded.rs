@@ -48,6 +48,18 @@ pub fn open_with(
     options: Options,
 ) -> Result<Embedded, OpenError> {
     let directory = directory.as_ref();
+    if directory.join(crate::backup::UNFINISHED).exists() {
+        return Err(OpenError::Restoring(directory.to_owned()));
+    }
+    open_parts(directory, runtime, options)
+}
+
+/// Opens the parts of a directory, whatever else is in it.
+pub(crate) fn open_parts(
+    directory: &Path,
+    runtime: Arc<dyn Runtime>,
+    options: Options,
+) -> Result<Embedded, OpenError> {
     let (records, blobs) = (directory.join("records"), directory.join("blobs"));
     let kv = EmbeddedKv::open(records, options)?;
     let bytes = FsBytes::open(blobs, runtime)?;

@@ -25,8 +25,18 @@ const STAMP: usize = size_of::<u64>();
 
 /// An entry that this store cannot have written.
 #[derive(Debug, thiserror::Error)]
-#[error("the entry {0:?} is damaged")]
-pub(super) struct Damaged(String);
+#[error("the entry \"{}\" is damaged", .0.escape_ascii())]
+pub(crate) struct Damaged(Vec<u8>);
+
+impl Damaged {
+    /// The key of the record that is damaged, if it is one and its key is not.
+    pub(crate) fn record(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [RECORDS, name @ ..] => std::str::from_utf8(name).ok(),
+            _ => None,
+        }
+    }
+}
 
 impl From<Damaged> for KvError {
     fn from(damaged: Damaged) -> Self {
@@ -61,8 +71,7 @@ pub(super) fn record_name(key: &[u8]) -> Result<String, Damaged> {
         [RECORDS, name @ ..] => std::str::from_utf8(name).ok(),
         _ => None,
     };
-    name.map(str::to_owned)
-        .ok_or_else(|| Damaged(key.escape_ascii().to_string()))
+    name.map(str::to_owned).ok_or_else(|| Damaged(key.to_vec()))
 }
 
 fn checksum(key: &[u8], stamp: &[u8; STAMP], value: &[u8]) -> [u8; CHECKSUM] {
@@ -79,7 +88,7 @@ pub(super) fn split<'a>(key: &[u8], stored: &'a [u8]) -> Result<(Stamp, &'a [u8]
         let (stamp, value) = rest.split_first_chunk::<STAMP>()?;
         (checksum(key, stamp, value) == *sum).then_some((stamp, value))
     });
-    let (stamp, value) = parts.ok_or_else(|| Damaged(key.escape_ascii().to_string()))?;
+    let (stamp, value) = parts.ok_or_else(|| Damaged(key.to_vec()))?;
     Ok((Stamp(u64::from_be_bytes(*stamp)), value))
 }
 

@@ -7,6 +7,7 @@ mod committer;
 mod engine;
 mod layout;
 mod lmdb;
+mod transfer;
 
 use std::fmt;
 use std::io;
@@ -25,6 +26,9 @@ use crate::limits;
 use committer::{Committer, Time};
 use engine::Engine;
 use lmdb::Lmdb;
+
+pub(crate) use layout::Damaged;
+pub(crate) use transfer::record;
 
 /// How records are kept.
 #[derive(Clone)]
@@ -69,6 +73,9 @@ pub enum OpenError {
     /// Another process, or another part of this one, has it open.
     #[error("{0} is in use by another process")]
     InUse(PathBuf),
+    /// A restore into it did not come to its end.
+    #[error("{0} holds a part of a backup: a restore did not come to its end; empty it and restore again")]
+    Restoring(PathBuf),
     /// There is not so much address space.
     #[error("{path} needs {capacity} bytes of address space; set a smaller capacity, or raise the limit")]
     AddressSpace {

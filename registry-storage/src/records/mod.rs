@@ -5,11 +5,13 @@
 
 mod blobs;
 mod charges;
+pub mod check;
 mod edges;
 mod keys;
 mod lists;
 mod manifests;
 mod reclaim;
+pub(crate) mod snapshot;
 mod uploads;
 mod values;
 
