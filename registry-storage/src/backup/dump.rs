@@ -66,6 +66,9 @@ pub enum DumpError {
     NotEmpty,
 }
 
+/// The key and the value of an entry, as the engine holds them.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
 /// What a dump held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dumped {
@@ -219,7 +222,7 @@ impl<R: Read> DumpReader<R> {
         clippy::should_implement_trait,
         reason = "it may fail, and then there is nothing more"
     )]
-    pub fn next(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, DumpError> {
+    pub fn next(&mut self) -> Result<Option<Pair>, DumpError> {
         if self.end.is_some() {
             return Ok(None);
         }

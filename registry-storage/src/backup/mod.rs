@@ -137,6 +137,11 @@ pub enum BackupError {
     /// Another backup is being written there.
     #[error("{0} is in use by another backup")]
     InUse(PathBuf),
+    /// Blobs may have gone while they were copied.
+    #[error(
+        "the server let go of its blobs before all were copied; what was copied is kept, so run it again"
+    )]
+    Released(#[source] io::Error),
     /// There is no whole backup.
     #[error("{path} is no whole backup: {why}")]
     NotABackup {
@@ -194,7 +199,8 @@ impl<R: Read, W: Write> Read for Tee<R, W> {
 
 /// Writes a backup into the directory `to`, which is created if it is not there: the records from the stream `dump`,
 /// and the blobs that they name from the directory `blobs`; without it, the records alone. Nothing there may be
-/// unlinked until this returns. A backup that is there already counts until the new one is whole. Blocks.
+/// unlinked meanwhile: `still_held` is asked at the end whether that was so. A backup that is there already counts until
+/// the new one is whole. Blocks.
 ///
 /// # Errors
 /// [`BackupError`]. A blob that is damaged is told and left out, and no error.
@@ -202,7 +208,7 @@ pub fn write(
     to: &Path,
     dump: impl Read,
     blobs: Option<&Path>,
-    now: impl FnOnce() -> Timestamp,
+    still_held: impl FnOnce() -> io::Result<()>,
     tell: Tell<'_>,
 ) -> Result<Written, BackupError> {
     let mut directory = fs::DirBuilder::new();
@@ -226,10 +232,11 @@ pub fn write(
         Some(from) => copy::all(&path, from, &to.join("blobs"), tell)?,
         None => Copied::default(),
     };
+    still_held().map_err(BackupError::Released)?;
     let description = Description {
         format: FORMAT,
         program: env!("CARGO_PKG_VERSION").to_owned(),
-        created: now(),
+        created: Timestamp::system(),
         records,
         blobs: blobs.map(|_| Tally {
             count: copied.copied.count + copied.kept.count,

@@ -7,13 +7,12 @@ use registry_core::store::{Entry, KvError};
 use super::EmbeddedKv;
 use super::engine::{Fault, Group};
 use super::layout;
+use crate::backup::dump::Pair;
 use crate::backup::{DumpError, DumpReader, DumpWriter, Dumped};
 
 /// How many keys, and bytes of them and their values, are loaded in one step.
 const STEP: usize = 10_000;
 const STEP_BYTES: usize = 8 << 20;
-
-type Pair = (Vec<u8>, Vec<u8>);
 
 impl EmbeddedKv {
     /// Writes all records as they are at one moment, while others go on reading and writing. Blocks; takes memory
