@@ -5,6 +5,7 @@
 //! the two only means that the location is unlinked again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use registry_core::Result;
 use registry_core::store::{BlobStore, Reclaim};
@@ -29,12 +30,40 @@ pub struct Swept {
 pub struct Janitor {
     records: Arc<dyn Reclaim>,
     blobs: Arc<dyn BlobStore>,
+    /// How many holds there are.
+    holds: Arc<AtomicUsize>,
+}
+
+/// Keeps a janitor and its clones from unlinking, until it is dropped.
+#[must_use = "it holds only while it lives"]
+#[derive(Debug)]
+pub struct Hold(Arc<AtomicUsize>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Janitor {
     /// A janitor for a registry on these stores.
     pub fn new(records: Arc<dyn Reclaim>, blobs: Arc<dyn BlobStore>) -> Self {
-        Janitor { records, blobs }
+        Janitor {
+            records,
+            blobs,
+            holds: Arc::default(),
+        }
+    }
+
+    /// From now on unlinks nothing that is doomed later than this, until the hold is dropped. So what the records name
+    /// at any moment while it lives stays readable. What is doomed meanwhile waits in the records.
+    pub fn hold(&self) -> Hold {
+        self.holds.fetch_add(1, Ordering::SeqCst);
+        Hold(Arc::clone(&self.holds))
+    }
+
+    fn is_held(&self) -> bool {
+        self.holds.load(Ordering::SeqCst) > 0
     }
 
     /// Does what is due now. May be dropped at any point and run again.
@@ -81,6 +110,10 @@ impl Janitor {
         loop {
             let doomed = self.records.doomed(after.as_ref(), BATCH).await?;
             for entry in &doomed {
+                // Asked after the doomed were read: if nobody held then, all of these were doomed before any hold.
+                if self.is_held() {
+                    return Ok(());
+                }
                 match self.blobs.unlink(&entry.location).await {
                     Ok(()) => {
                         self.records.clear_doomed(entry).await?;

@@ -9,4 +9,4 @@ mod janitor;
 #[cfg(feature = "model")]
 pub mod model;
 
-pub use janitor::{Janitor, Swept};
+pub use janitor::{Hold, Janitor, Swept};

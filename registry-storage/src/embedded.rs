@@ -49,6 +49,18 @@ pub fn open_with(
     options: Options,
 ) -> Result<Embedded, OpenError> {
     let directory = directory.as_ref();
+    if directory.join(crate::backup::UNFINISHED).exists() {
+        return Err(OpenError::Restoring(directory.to_owned()));
+    }
+    open_parts(directory, runtime, options)
+}
+
+/// Opens the parts of a directory, whatever else is in it.
+pub(crate) fn open_parts(
+    directory: &Path,
+    runtime: Arc<dyn Runtime>,
+    options: Options,
+) -> Result<Embedded, OpenError> {
     let (records, blobs) = (directory.join("records"), directory.join("blobs"));
     let bytes = FsBytes::open(&blobs, runtime)?;
     let kv = EmbeddedKv::open_as(&records, options, |found| {

@@ -5,6 +5,7 @@
 //! [`registry_core::store`] promise. [`testkit`] holds those promises as test suites, one test for each clause,
 //! which any back end can be put through.
 
+pub mod backup;
 pub mod clock;
 mod embedded;
 pub mod fs;

@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod config;
 mod connection;
+pub mod control;
 mod io;
 pub mod logging;
 pub mod metrics;
@@ -20,5 +21,5 @@ pub mod tls;
 pub use observe::RequestBody;
 pub use runtime::TokioRuntime;
 pub use server::{Builder, Handle, Limits, Server, Stopped};
-pub use stores::{StoreOptions, Stores, memory_registry};
+pub use stores::{Snapshot, StoreOptions, Stores, memory_registry};
 pub use test_server::TestServer;

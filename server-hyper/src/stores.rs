@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
-use registry_gc::Janitor;
-use registry_storage::kv::{self, EngineKind, OpenError};
+use registry_gc::{Hold, Janitor};
+use registry_storage::backup::{DumpError, Dumped};
+use registry_storage::kv::{self, EmbeddedKv, EngineKind, OpenError};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
 use registry_storage::records::Records;
 
@@ -20,6 +21,25 @@ pub struct Stores {
     /// Gives back what nothing names any more; to be run every now and then.
     pub janitor: Janitor,
     kv: Arc<dyn Kv>,
+    /// The same, where it can be dumped.
+    embedded: Option<Arc<EmbeddedKv>>,
+}
+
+/// The records as they are at one moment, with every blob that they name held for as long as this lives.
+#[derive(Debug)]
+pub struct Snapshot {
+    kv: Arc<EmbeddedKv>,
+    _hold: Hold,
+}
+
+impl Snapshot {
+    /// Writes the records as they are when this begins. Blocks.
+    ///
+    /// # Errors
+    /// [`DumpError`].
+    pub fn dump(&self, out: impl std::io::Write) -> Result<Dumped, DumpError> {
+        self.kv.dump(out)
+    }
 }
 
 impl std::fmt::Debug for Stores {
@@ -57,7 +77,20 @@ impl Stores {
         };
         let embedded = registry_storage::open_with(directory, TokioRuntime::shared(), records)?;
         let (kv, bytes) = (Arc::new(embedded.kv), Arc::new(embedded.bytes));
-        Ok(Self::on(kv, bytes, options.lifetimes, options.registry))
+        let stores = Self::on(Arc::clone(&kv) as _, bytes, options.lifetimes, options.registry);
+        Ok(Stores {
+            embedded: Some(kv),
+            ..stores
+        })
+    }
+
+    /// Holds all blobs, so that the records can be dumped and what they name be copied; `None` in memory.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let kv = Arc::clone(self.embedded.as_ref()?);
+        Some(Snapshot {
+            kv,
+            _hold: self.janitor.hold(),
+        })
     }
 
     fn on<B: BlobStore + UploadStore>(
@@ -74,6 +107,7 @@ impl Stores {
             registry: Arc::new(registry),
             janitor,
             kv,
+            embedded: None,
         }
     }
 

@@ -14,7 +14,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -24,6 +24,7 @@ use registry_core::store::{BlobStore, Location, StoreError, UploadStore};
 use registry_core::{Algorithm, BlobRead, ByteStream, Digest, Runtime, UploadId};
 
 pub use lock::{DirectoryLock, lock};
+pub(crate) use session::SEALED;
 
 use crate::kv::{OpenError, create_and_lock};
 
@@ -68,6 +69,11 @@ impl fmt::Debug for FsBytes {
             .field("tree", self.sessions.tree())
             .finish_non_exhaustive()
     }
+}
+
+/// Where below `root` the file of a location lies; `None` for what is no file.
+pub(crate) fn path(root: &Path, location: &Location) -> Option<PathBuf> {
+    FileName::at(location).map(|name| root.join(name.to_string()))
 }
 
 /// The error for a failure of the system, by whether it means that there is no room.

@@ -16,7 +16,7 @@ const REREAD: usize = 256 << 10;
 /// Permissions of a sealed file: nobody writes it any more. This, rather than memory, is what tells a writer that comes
 /// late, having read the upload's claim before it was consumed, that the file is a blob by now; and it outlives
 /// the process.
-const SEALED: u32 = 0o444;
+pub(crate) const SEALED: u32 = 0o444;
 
 /// What is known of one file. Its owner holds the lock around it for each call.
 pub(super) struct Session {

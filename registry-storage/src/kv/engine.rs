@@ -40,6 +40,12 @@ pub(super) trait Engine: Send + Sync + 'static {
     /// Shows `visit` the keys that begin with `prefix`, from `from`, at most `limit`, in one consistent state.
     fn scan(&self, from: Bound<&[u8]>, prefix: &[u8], limit: usize, visit: Visit<'_>) -> Result<(), KvError>;
 
+    /// Shows `visit` every key in order, in one consistent state, in memory that does not grow with the number of
+    /// keys. An engine whose [`scan`](Engine::scan) is not of one state when it is long has a way of its own.
+    fn dump(&self, visit: Visit<'_>) -> Result<(), KvError> {
+        self.scan(Bound::Unbounded, b"", usize::MAX, visit)
+    }
+
     /// Lets `work` read and write, and makes all that it wrote durable in one step if it succeeds, else none of it.
     /// One at a time.
     fn write(&self, work: &mut dyn FnMut(&mut dyn Group) -> Result<(), Fault>) -> Result<(), Fault>;

@@ -27,13 +27,12 @@ const RECORDS: u8 = 1;
 const CHECKSUM: usize = size_of::<u32>();
 const STAMP: usize = size_of::<u64>();
 
-/// An entry that this store cannot have written.
+/// An entry that this store cannot have written, named as the record that it was.
 #[derive(Debug, thiserror::Error)]
 #[error("the entry {0:?} is damaged")]
 pub(super) struct Damaged(String);
 
 impl Damaged {
-    /// The entry under an engine's key, named as the record that it was.
     fn entry(key: &[u8]) -> Damaged {
         let name = key.strip_prefix(&[RECORDS]).unwrap_or(key);
         Damaged(String::from_utf8_lossy(name).into_owned())

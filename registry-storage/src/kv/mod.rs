@@ -8,6 +8,7 @@ mod format;
 mod layout;
 mod lmdb;
 mod sled;
+mod transfer;
 
 use std::fmt;
 use std::io;
@@ -73,6 +74,8 @@ impl fmt::Display for EngineKind {
     }
 }
 
+pub(crate) use transfer::record;
+
 /// How records are kept.
 #[derive(Clone)]
 pub struct Options {
@@ -120,6 +123,9 @@ pub enum OpenError {
     /// Another process, or another part of this one, has it open.
     #[error("{0} is in use by another process")]
     InUse(PathBuf),
+    /// A restore into it did not come to its end.
+    #[error("{0} holds a part of a backup: a restore did not come to its end; empty it and restore again")]
+    Restoring(PathBuf),
     /// There is not so much address space.
     #[error("{path} needs {capacity} bytes of address space; set a smaller capacity, or raise the limit")]
     AddressSpace {

@@ -32,6 +32,8 @@ use registry_core::store::Location;
 use registry_core::{Digest, Tag, Timestamp, UploadId};
 
 pub(super) const REPOSITORY: &str = "repository/";
+pub(super) const BLOB: &str = "blob/";
+pub(super) const UPLOAD: &str = "upload/";
 pub(super) const DROPPED: &str = "dropped/";
 pub(super) const PENDING: &str = "pending/";
 pub(super) const EXPIRY: &str = "expiry/";
@@ -55,7 +57,7 @@ pub(super) fn dropped(id: &str) -> String {
 }
 
 pub(super) fn blob(digest: &Digest) -> String {
-    format!("blob/{digest}")
+    format!("{BLOB}{digest}")
 }
 
 pub(super) fn inline(digest: &Digest) -> String {
@@ -122,7 +124,7 @@ pub(super) fn parse_timed<'k>(table: &str, key: &'k str) -> Option<(Timestamp, &
 }
 
 pub(super) fn upload(id: &UploadId) -> String {
-    format!("upload/{id}")
+    format!("{UPLOAD}{id}")
 }
 
 pub(super) fn expiry(expires: Timestamp, id: &UploadId) -> String {

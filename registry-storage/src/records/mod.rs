@@ -5,12 +5,14 @@
 
 mod blobs;
 mod charges;
+pub mod check;
 mod edges;
 mod keys;
 mod lists;
 mod manifests;
 mod mend;
 mod reclaim;
+pub(crate) mod snapshot;
 mod uploads;
 mod values;
 

@@ -1,7 +1,11 @@
 //! `berth`: an OCI registry in one binary.
 #![forbid(unsafe_code)]
 
+mod backup;
 mod check;
+mod fsck;
+mod progress;
+mod restore;
 mod serve;
 mod settings;
 mod version;
@@ -16,7 +20,10 @@ use clap::{Parser, Subcommand};
 #[command(after_help = "Examples:
   berth serve --allow-anonymous            serve ./data at 127.0.0.1:5000, to everybody on this machine
   berth serve --config /etc/berth.toml     serve as a file says
-  berth check --config /etc/berth.toml     say what that would do, and whether it can")]
+  berth check --config /etc/berth.toml     say what that would do, and whether it can
+  berth backup --data /srv/berth /mnt/b    back it up, while it serves
+  berth restore /mnt/b --data /srv/new     make a registry out of that
+  berth fsck --deep --data /srv/berth      look at every record and every byte of a stopped one")]
 struct Berth {
     #[command(subcommand)]
     command: Command,
@@ -28,6 +35,12 @@ enum Command {
     Serve(serve::Serve),
     /// Read the configuration and look at the data, and say what `serve` would do.
     Check(check::Check),
+    /// Copy records and blobs to another place, also while a server runs.
+    Backup(backup::Backup),
+    /// Make a registry out of a backup, and check it.
+    Restore(restore::Restore),
+    /// Check that the records of a stopped registry agree with each other and with the blobs.
+    Fsck(fsck::Fsck),
     /// Print the version.
     Version(version::Version),
 }
@@ -36,6 +49,9 @@ fn main() -> ExitCode {
     match Berth::parse().command {
         Command::Serve(serve) => serve::run(&serve),
         Command::Check(check) => check::run(&check),
+        Command::Backup(backup) => backup::run(&backup),
+        Command::Restore(restore) => restore::run(&restore),
+        Command::Fsck(fsck) => fsck::run(&fsck),
         Command::Version(version) => version::run(&version),
     }
 }

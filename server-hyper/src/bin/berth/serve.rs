@@ -12,6 +12,7 @@ use registry_core::http::Service;
 use registry_core::wrappers::Authorized;
 use server_hyper::admin::Admin;
 use server_hyper::config::{Config, Loaded, Problem};
+use server_hyper::control::Control;
 use server_hyper::metrics::Metrics;
 use server_hyper::tls::Tls;
 use server_hyper::{Handle, Server, Stores, TokioRuntime, logging};
@@ -114,7 +115,8 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     };
 
     stop_on_signals(&handle, config.limits.drain).map_err(|error| problem(loaded, "limits.drain", &error))?;
-    let mut background = vec![tokio::spawn(sweep(stores, config.collector.interval))];
+    let mut background = vec![tokio::spawn(sweep(stores.clone(), config.collector.interval))];
+    background.extend(control(config, stores));
     if let Some(tls) = tls {
         background.push(tokio::spawn(Arc::clone(&tls).watch(config.tls.reload)));
         background.push(reload_on_hangup(tls).map_err(|error| problem(loaded, "tls.reload", &error))?);
@@ -223,6 +225,24 @@ fn reload_on_hangup(tls: Arc<Tls>) -> std::io::Result<JoinHandle<()>> {
             tls.reload_and_tell();
         }
     }))
+}
+
+/// Opens the socket in the data directory over which the registry is backed up. It can be served without.
+fn control(config: &Config, stores: Stores) -> Option<JoinHandle<()>> {
+    if config.memory {
+        return None;
+    }
+    match Control::bind(&config.data) {
+        Ok(control) => Some(tokio::spawn(control.serve(stores))),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "no {} in the data directory: no backup can be made while this runs",
+                server_hyper::control::SOCKET
+            );
+            None
+        }
+    }
 }
 
 /// Gives back what was doomed, at once and then every `interval`, until aborted. Each run may be cut off anywhere.
