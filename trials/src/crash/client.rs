@@ -30,6 +30,8 @@ pub struct Client<'a> {
     pub records: Vec<Record>,
     /// Bytes that it read and whose hash was right.
     pub hashed: u64,
+    /// Requests that the end of the server left without an answer.
+    pub unanswered: u64,
 }
 
 /// An upload as its client knows it.
@@ -49,6 +51,19 @@ pub struct Upload {
     pub may_be_gone: bool,
     /// When it last made progress for certain.
     pub progress: Instant,
+    /// This round's acknowledged steps.
+    pub steps: Vec<Step>,
+}
+
+/// A step of an upload that was acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// When it was sent, in nanoseconds since the round began.
+    pub invoked: u64,
+    /// When its answer had come.
+    pub ended: u64,
+    /// How far the upload was then.
+    pub received: u64,
 }
 
 /// A request that was sent, and what came back.
@@ -66,6 +81,7 @@ impl<'a> Client<'a> {
             wire: Wire::new(round.address),
             records: Vec::new(),
             hashed: 0,
+            unanswered: 0,
         }
     }
 
@@ -90,7 +106,10 @@ impl<'a> Client<'a> {
         let excused = self.round.excused.load(Ordering::SeqCst);
         let reply = match answer {
             Ok(reply) if reply.status < 500 => Ok(reply),
-            Ok(_) | Err(_) if excused => Err(Outcome::Unknown),
+            Ok(_) | Err(_) if excused => {
+                self.unanswered += 1;
+                Err(Outcome::Unknown)
+            }
             // Every attempt to commit found that others had been faster: nothing was written, and it says so.
             Ok(reply) if reply.status == 503 && reply.shown().contains("too many others") => {
                 Err(Outcome::Busy)
@@ -267,7 +286,13 @@ impl<'a> Client<'a> {
                     &asked,
                     |_| Outcome::Offset(0),
                 );
-                Some(Upload::new(shelf, blob, location))
+                let mut upload = Upload::new(shelf, blob, location);
+                upload.steps.push(Step {
+                    invoked: asked.invoked,
+                    ended: self.now(),
+                    received: 0,
+                });
+                Some(upload)
             }
             _ => {
                 self.odd("upload POST", shelf, blob, &asked, 0);
@@ -295,6 +320,11 @@ impl<'a> Client<'a> {
             Ok(reply) if reply.status == 202 => {
                 upload.acknowledged = end;
                 upload.progress = Instant::now();
+                upload.steps.push(Step {
+                    invoked: asked.invoked,
+                    ended: self.now(),
+                    received: end,
+                });
                 let at = Outcome::Offset(end);
                 self.note("upload PATCH", upload.shelf, upload.as_action(), &asked, |_| at);
                 let told = reply.header("range").map(str::to_owned);
@@ -570,6 +600,7 @@ impl Upload {
             sent: 0,
             may_be_gone: false,
             progress: Instant::now(),
+            steps: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod content;
+pub mod doubt;
 pub mod history;
 pub mod linear;
 pub mod power;

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,15 +12,16 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, Round, Upload};
 use super::content::{REPOSITORIES, SLOTS, Universe};
+use super::doubt::doubt;
 use super::history::{History, Judgement, Opening, Record, SHELVES, Violation};
-use super::power::{Cut, Disks};
+use super::power::{Cut, Disks, FileSystem};
 use super::process::{Process, Program};
 use super::random::Random;
 use super::report::Report;
 use super::shelf::{Action, Outcome, State};
 use super::verify::{self, Touched};
 use super::workload::{self, Load};
-use crate::mounted::{Result, signal};
+use crate::mounted::{Result, run, signal};
 
 /// After so many rounds everything is read again, not only what was touched.
 const EVERYTHING_AFTER: u64 = 50;
@@ -36,6 +38,8 @@ pub struct Options {
     pub clients: u64,
     /// How to run the server.
     pub program: Program,
+    /// The control: each round's data is put back to what it was before. It must be found out.
+    pub forget: bool,
     /// Where its data, its log and failing histories go.
     pub directory: PathBuf,
 }
@@ -105,7 +109,15 @@ impl Trial {
             cut: None,
             initial: self.states.clone(),
         };
+        let before = self.options.directory.join("before");
+        if self.options.forget {
+            self.end()?;
+            copy(&self.data(), &before)?;
+        }
         self.load(round, cut, &mut random, &mut after)?;
+        if self.options.forget {
+            copy(&before, &self.data())?;
+        }
         self.report.ended(&after.ending);
         if matches!(cut, Some(Cut::AfterReopening)) {
             let address = match self.up()? {
@@ -151,6 +163,11 @@ impl Trial {
         Ok(kept)
     }
 
+    /// Whether the ends were ends: nothing is proved by power cuts after which nothing is missing.
+    pub fn cuts_cut(&self) -> bool {
+        self.disks.as_ref().is_none_or(Disks::cuts_cut)
+    }
+
     /// Ends the server and unmounts its disks; removes its data unless it shows a failure.
     ///
     /// # Errors
@@ -192,7 +209,7 @@ impl Trial {
         let (universe, unfinished) = (&self.universe, &self.unfinished);
         let disks = &mut self.disks;
         let heard = Mutex::new(None);
-        let run = |address: SocketAddr| -> Vec<Record> {
+        let clients_at = |address: SocketAddr| -> Vec<Record> {
             let load = Load {
                 round: Round {
                     universe,
@@ -226,11 +243,11 @@ impl Trial {
         let known = process.known_address();
         // Of a new store the address comes, if it does, while the clock runs.
         let said = fresh.then(|| process.take_address());
-        let run = &run;
+        let clients_at = &clients_at;
         let (records, outcome) = thread::scope(|scope| {
             let clients = scope.spawn(move || {
                 let said = said.map(|said| said.recv().ok().flatten().map(|(address, _)| address));
-                said.unwrap_or(known).map(run).unwrap_or_default()
+                said.unwrap_or(known).map(clients_at).unwrap_or_default()
             });
             thread::sleep(window);
             let outcome = finish(&mut process, disks, cut, random, &excused, &over);
@@ -242,6 +259,13 @@ impl Trial {
             (nanoseconds(cut.0), nanoseconds(cut.1))
         });
         let mut records = records.map_err(|_| "a client panicked")?;
+        let on_ext4 = disks
+            .as_ref()
+            .is_some_and(|disks| disks.file_system == FileSystem::Ext4);
+        if let Some(cut) = after.cut.filter(|_| on_ext4) {
+            let mut unfinished = unfinished.lock().expect("nobody panics with it");
+            doubt(&mut records, &mut unfinished.iter_mut(), cut);
+        }
         let ended = after.began.elapsed().as_nanos() as u64;
         for record in records
             .iter_mut()
@@ -419,6 +443,14 @@ impl Trial {
         self.unfinished.lock().expect("nobody panics with it").clear();
         Ok(())
     }
+}
+
+/// Puts a copy of one directory in the place of another.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    run(Command::new("cp").arg("-a").arg(from).arg(to))
 }
 
 /// Prints what was violated.

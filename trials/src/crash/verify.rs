@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::client::{Client, Upload};
+use super::client::{Client, Step, Upload};
 use super::content::{BLOBS, MANIFESTS, SLOTS, TAGS};
 use super::history::{Record, SHELVES};
 use super::shelf::{Action, Outcome, State};
@@ -95,6 +95,11 @@ pub fn read_uploads(client: &mut Client<'_>, unfinished: &Mutex<VecDeque<Upload>
                 upload.acknowledged = at;
                 upload.sent = at;
                 upload.may_be_gone = false;
+                upload.steps = vec![Step {
+                    invoked: 0,
+                    ended: 0,
+                    received: at,
+                }];
                 kept.push_back(upload);
             }
             _ => {}
