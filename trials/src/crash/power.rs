@@ -78,11 +78,13 @@ impl FileSystem {
 impl Cut {
     /// The cut of a round: each kind comes in turn.
     pub fn of(round: u64) -> Self {
-        const CYCLE: [Cut; 6] = [
+        const CYCLE: [Cut; 8] = [
             Cut::WhileCreated,
             Cut::PartlyWrittenBack,
             Cut::UnderLoad,
             Cut::AfterReopening,
+            Cut::PartlyWrittenBack,
+            Cut::UnderLoad,
             Cut::PartlyWrittenBack,
             Cut::UnderLoad,
         ];

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Round, Upload};
 use super::content::{REPOSITORIES, SLOTS, Universe};
 use super::doubt::doubt;
+use super::ending::finish;
 use super::history::{History, Judgement, Opening, Record, SHELVES, Violation};
 use super::power::{Cut, Disks, FileSystem};
 use super::process::{Process, Program};
@@ -21,7 +22,7 @@ use super::report::Report;
 use super::shelf::{Action, Outcome, State};
 use super::verify::{self, Touched};
 use super::workload::{self, Load};
-use crate::mounted::{Result, run, signal};
+use crate::mounted::{Result, run};
 
 /// After so many rounds everything is read again, not only what was touched.
 const EVERYTHING_AFTER: u64 = 50;
@@ -52,6 +53,8 @@ pub struct Trial {
     states: Vec<State>,
     unfinished: Mutex<VecDeque<Upload>>,
     process: Option<Process>,
+    /// How much of the server's log was looked at.
+    log_read: u64,
     report: Report,
 }
 
@@ -76,6 +79,7 @@ impl Trial {
             states: vec![State::default(); SHELVES],
             unfinished: Mutex::default(),
             process: None,
+            log_read: 0,
             report: Report::default(),
             options,
             disks,
@@ -274,15 +278,7 @@ impl Trial {
             record.ended = ended;
         }
         if !lived {
-            records.push(Record {
-                thread: 0,
-                kind: "the server".to_owned(),
-                shelf: 0,
-                action: Action::Observe,
-                outcome: Outcome::Wrong("the server ended by itself".to_owned()),
-                invoked: ended,
-                ended,
-            });
+            records.push(broken(ended, "the server ended by itself".to_owned()));
         }
         self.report.bytes_hashed += heard.into_inner().ok().flatten().unwrap_or(0);
         after.records.extend(records);
@@ -387,20 +383,21 @@ impl Trial {
 
     fn unstartable(&mut self, round: u64, mut after: After) -> Result<bool> {
         let now = after.began.elapsed().as_nanos() as u64;
-        after.records.push(Record {
-            thread: 0,
-            kind: "start".to_owned(),
-            shelf: 0,
-            action: Action::Observe,
-            outcome: Outcome::Wrong("the server did not start again".to_owned()),
-            invoked: now,
-            ended: now,
-        });
+        after
+            .records
+            .push(broken(now, "the server did not start again".to_owned()));
         self.judge(round, after)
     }
 
     /// Judges the round; a failing one is told and kept.
     fn judge(&mut self, round: u64, mut after: After) -> Result<bool> {
+        let now = after.began.elapsed().as_nanos() as u64;
+        let disks_fail = self.disks.is_some();
+        for line in self.options.program.complaints(&mut self.log_read, disks_fail)? {
+            after
+                .records
+                .push(broken(now, format!("the log complains: {line}")));
+        }
         after.records.sort_by_key(|record| record.invoked);
         self.report.count(&after.records);
         let history = History {
@@ -445,6 +442,19 @@ impl Trial {
     }
 }
 
+/// Something of the server itself that must not be.
+fn broken(at: u64, what: String) -> Record {
+    Record {
+        thread: 0,
+        kind: "the server".to_owned(),
+        shelf: 0,
+        action: Action::Observe,
+        outcome: Outcome::Wrong(what),
+        invoked: at,
+        ended: at,
+    }
+}
+
 /// Puts a copy of one directory in the place of another.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if to.exists() {
@@ -465,41 +475,4 @@ pub fn tell(opening: &Opening, violations: &[Violation]) {
     for violation in violations {
         eprint!("  {violation}");
     }
-}
-
-/// Ends the server as the round asks for: whether it had lived until then, and from when to when the power was cut.
-fn finish(
-    process: &mut Process,
-    disks: &mut Option<Disks>,
-    cut: Option<Cut>,
-    random: &mut Random,
-    excused: &AtomicBool,
-    over: &AtomicBool,
-) -> Result<(bool, Option<(Instant, Instant)>)> {
-    let lived = process.lives()?;
-    let outcome = (|| {
-        let Some((disks, cut)) = disks.as_mut().zip(cut) else {
-            return Ok(None);
-        };
-        if cut == Cut::AfterReopening {
-            return Ok(None);
-        }
-        if cut == Cut::PartlyWrittenBack {
-            signal(&process.child.0, "STOP")?;
-            disks.write_back_partly(random)?;
-        }
-        excused.store(true, Ordering::SeqCst);
-        let from = Instant::now();
-        disks.cut(random)?;
-        let to = Instant::now();
-        if cut != Cut::PartlyWrittenBack {
-            // Whatever is acknowledged from now on counts too.
-            thread::sleep(Duration::from_millis(random.below(40)));
-        }
-        Ok(Some((from, to)))
-    })();
-    excused.store(true, Ordering::SeqCst);
-    over.store(true, Ordering::SeqCst);
-    process.child.end()?;
-    outcome.map(|cut| (lived, cut))
 }
