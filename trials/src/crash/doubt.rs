@@ -1,16 +1,16 @@
 //! What an answer is worth that came while a file system was being shut down.
 //!
-//! A machine without power answers nobody; one whose file systems are shut down goes on. XFS lets no `fsync` succeed
-//! then, so every answer counts. ext4 looks for the shutdown when `fsync` begins: of one that was under way when the
-//! journal was aborted, it may say that it succeeded. So on ext4 a write that was under way during the cut is one whose
-//! outcome is not known, and what was read from then on may be of such a write. A write that was sent after the cut
-//! must not be acknowledged, and counts if it is.
+//! A machine without power answers nobody; one whose file systems are shut down goes on. ext4 and XFS look for the
+//! shutdown when `fsync` begins: of one that is under way when the journal is aborted, they may say that it succeeded
+//! (both were seen to). So a write that was under way during the cut is one whose outcome is not known, and what was
+//! read from then on may be of such a write. A write that was sent after the cut must not be acknowledged, and counts
+//! if it is.
 
 use super::client::Upload;
 use super::history::Record;
 use super::shelf::Outcome;
 
-/// Takes back what answers on ext4 cannot mean; the cut went on from the first moment to the second.
+/// Takes back what such answers cannot mean; the cut went on from the first moment to the second.
 pub fn doubt(records: &mut [Record], uploads: &mut dyn Iterator<Item = &mut Upload>, cut: (u64, u64)) {
     for record in records {
         let wrote = record.action.writes() && record.outcome == Outcome::Done;

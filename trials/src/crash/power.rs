@@ -51,8 +51,6 @@ pub enum Cut {
 /// The two disks.
 #[derive(Debug)]
 pub struct Disks {
-    /// What is on them.
-    pub file_system: FileSystem,
     sides: [Disk; 2],
 }
 
@@ -154,7 +152,6 @@ impl Disks {
             })
         };
         Ok(Disks {
-            file_system,
             sides: [make("records")?, make("blobs")?],
         })
     }

@@ -22,6 +22,8 @@ pub struct Upload {
     pub sent: u64,
     /// It may have been ended by a request without an answer.
     pub may_be_gone: bool,
+    /// It has bytes that were not acknowledged before the power went.
+    pub unpromised: bool,
     /// When it last made progress for certain.
     pub progress: Instant,
     /// This round's acknowledged steps.
@@ -182,7 +184,10 @@ impl Client<'_> {
             upload.shelf,
             Action::PushBlob { blob: upload.blob },
             &asked,
-            created,
+            |reply| match upload.unpromised && reply.shown().contains("DIGEST_INVALID") {
+                true => Outcome::Mismatch,
+                false => created(reply),
+            },
         )
     }
 
@@ -241,6 +246,7 @@ impl Upload {
             acknowledged: 0,
             sent: 0,
             may_be_gone: false,
+            unpromised: false,
             progress: Instant::now(),
             steps: Vec::new(),
         }
