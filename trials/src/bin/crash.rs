@@ -27,6 +27,7 @@ Examples:
   cargo xtask crash --rounds 2000 --seed 7           the long run, with choices that can be had again
   cargo xtask crash --seed 7 --from 311 --rounds 1   one round's choices again, on a new store
   cargo xtask crash --replay round-311.jsonl         judges a kept history again, without a server
+  cargo xtask crash --control --rounds 5             a server that forgets whole rounds, which must be found out
   sudo -E cargo xtask crash --power-cut --rounds 60  cuts the power instead, on ext4 and on XFS";
 
 /// Ends a berth at the worst moments and holds it to what it had answered.
@@ -54,6 +55,10 @@ struct Arguments {
     /// File system under a power cut.
     #[arg(long, value_enum, default_value_t = FileSystems::Both)]
     file_system: FileSystems,
+    /// The control: put the data back after each end to what it was before the round, which must be found out; then
+    /// the status is 0.
+    #[arg(long, conflicts_with = "power_cut")]
+    control: bool,
     /// Judge a kept history instead.
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
@@ -83,6 +88,9 @@ enum FileSystems {
     Xfs,
     Both,
 }
+
+/// Power cuts among which one must have taken something that was not synced.
+const CUTS_MIN: u64 = 6;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -152,10 +160,11 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
         reports.iter().for_each(|report| println!("{report}"));
     }
     let kept = reports.iter().all(|report| report.violations == 0);
-    if kept {
+    if kept || arguments.control {
         std::fs::remove_dir_all(&directory)?;
     }
-    Ok(kept)
+    // A control in which nothing was found has failed.
+    Ok(kept != arguments.control)
 }
 
 /// Runs the rounds of one series, shared by the jobs.
@@ -187,6 +196,7 @@ fn rounds(
                 set,
                 log: directory.join("berth.log"),
             },
+            forget: arguments.control,
             directory: directory.clone(),
         };
         let disks = file_system
@@ -213,8 +223,10 @@ fn rounds(
                 );
             }
         }
-        if kept {
-            trial.last(end)?;
+        if kept && trial.last(end)? && arguments.rounds >= CUTS_MIN && !trial.cuts_cut() {
+            return Err(
+                "nothing was missing after any cut: the cuts cut nothing, so there is no verdict".into(),
+            );
         }
         trial.clear()
     };

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::shelf::{Action, Layout, Outcome, State};
 
 /// Steps after which a search gives up. An ordinary round takes some hundred.
-const STEPS_MAX: usize = 5_000_000;
+const STEPS_MAX: usize = 1_000_000;
 
 /// An operation on a shelf.
 #[derive(Clone, Debug)]
@@ -107,7 +107,9 @@ impl Search<'_> {
         if !self.tried.insert((self.done.clone(), state)) {
             return Some(false);
         }
-        let candidates = self.candidates(first_end);
+        // What got no answer is tried last: mostly it explains nothing.
+        let mut candidates = self.candidates(first_end);
+        candidates.sort_by_key(|at| self.operations[*at].may_be_left_out());
         // What only looks is best taken at once, if that does not come too late for another. A write that changes
         // nothing now is not: later it may.
         for at in &candidates {

@@ -9,6 +9,8 @@
 
 pub mod client;
 pub mod content;
+pub mod doubt;
+mod ending;
 pub mod history;
 pub mod linear;
 pub mod power;

@@ -16,6 +16,10 @@ use crate::mounted::{Mounted, Result, run};
 /// Size of each image in MiB, of which only what is used takes room. XFS asks for 300.
 const IMAGE_MIB: u64 = 1024;
 
+/// A file that is written right before each cut and never synced: the control.
+const UNSYNCED: &str = "unsynced";
+const UNSYNCED_LENGTH: usize = 64 << 10;
+
 /// Files of which a part is written back before a cut, besides those of the records.
 const FILES_MAX: usize = 32;
 
@@ -55,6 +59,8 @@ struct Disk {
     image: PathBuf,
     mount_point: PathBuf,
     mounted: Option<Mounted>,
+    /// Cuts after which what nobody had synced was gone, as it should be.
+    dropped: u64,
 }
 
 impl FileSystem {
@@ -70,11 +76,13 @@ impl FileSystem {
 impl Cut {
     /// The cut of a round: each kind comes in turn.
     pub fn of(round: u64) -> Self {
-        const CYCLE: [Cut; 6] = [
+        const CYCLE: [Cut; 8] = [
             Cut::WhileCreated,
             Cut::PartlyWrittenBack,
             Cut::UnderLoad,
             Cut::AfterReopening,
+            Cut::PartlyWrittenBack,
+            Cut::UnderLoad,
             Cut::PartlyWrittenBack,
             Cut::UnderLoad,
         ];
@@ -140,6 +148,7 @@ impl Disks {
                 image,
                 mount_point,
                 mounted,
+                dropped: 0,
             })
         };
         Ok(Disks {
@@ -152,6 +161,9 @@ impl Disks {
     /// # Errors
     /// If a file system does not let itself be shut down.
     pub fn cut(&mut self, random: &mut Random) -> Result<()> {
+        for disk in &self.sides {
+            fs::write(disk.mount_point.join(UNSYNCED), [7; UNSYNCED_LENGTH])?;
+        }
         let first = random.below(2) as usize;
         self.sides[first].shut_down()?;
         if random.chance(50) {
@@ -168,8 +180,19 @@ impl Disks {
         for disk in &mut self.sides {
             disk.mounted = None;
             disk.mounted = Some(Mounted::new(&disk.image, &disk.mount_point)?);
+            let unsynced = disk.mount_point.join(UNSYNCED);
+            let kept = fs::read(&unsynced).is_ok_and(|bytes| bytes == [7; UNSYNCED_LENGTH]);
+            disk.dropped += u64::from(!kept);
+            if unsynced.exists() {
+                fs::remove_file(&unsynced)?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether any cut took what was not synced, on both disks. Cuts that take nothing prove nothing.
+    pub fn cuts_cut(&self) -> bool {
+        self.sides.iter().all(|disk| disk.dropped > 0)
     }
 
     /// Removes everything from both, durably.

@@ -1,7 +1,7 @@
 //! A `berth` process that is to be ended at the worst moment.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -61,7 +61,14 @@ impl Program {
             "127.0.0.1:0",
             "--print-address",
         ]);
-        command.args(["--admin-listen", "off", "--log-level", "warn"]);
+        command.args([
+            "--admin-listen",
+            "off",
+            "--log-format",
+            "json",
+            "--log-level",
+            "warn",
+        ]);
         for pair in lifetimes.iter().chain(&self.set) {
             command.args(["--set", pair]);
         }
@@ -92,6 +99,27 @@ impl Program {
             heard: Some(heard),
             address: None,
         })
+    }
+}
+
+impl Program {
+    /// What the log says since `read` that it must not say: of missing bytes or of a panic, ever; of any error, unless
+    /// its disks fail.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn complaints(&self, read: &mut u64, disks_fail: bool) -> Result<Vec<String>> {
+        let mut log = File::open(&self.log)?;
+        log.seek(SeekFrom::Start(*read))?;
+        let mut said = Vec::new();
+        *read += log.read_to_end(&mut said)? as u64;
+        let forbidden = |line: &&str| {
+            line.contains("bytes are missing")
+                || line.contains("panicked")
+                || (!disks_fail && line.contains("\"level\":\"ERROR\""))
+        };
+        let said = String::from_utf8_lossy(&said);
+        Ok(said.lines().filter(forbidden).map(str::to_owned).collect())
     }
 }
 

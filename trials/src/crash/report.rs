@@ -50,6 +50,7 @@ impl Report {
                 Outcome::Precondition => "precondition failed",
                 Outcome::InUse => "in use",
                 Outcome::Missing => "child missing",
+                Outcome::Mismatch => "digest mismatch",
                 Outcome::Busy => "busy",
                 Outcome::Unknown => "unknown",
                 Outcome::Wrong(_) => "wrong",

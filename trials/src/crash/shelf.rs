@@ -114,6 +114,8 @@ pub enum Outcome {
     InUse,
     /// Refused: something that it names is not there.
     Missing,
+    /// Refused, with nothing done: an upload had bytes that nobody had promised to keep, and they were not kept.
+    Mismatch,
     /// Refused, with nothing done: others were always faster.
     Busy,
     /// The upload is at this byte.
@@ -145,7 +147,7 @@ impl State {
     pub fn step(&self, layout: &Layout, action: &Action, outcome: &Outcome) -> Option<State> {
         let allowed = |holds: bool| holds.then_some(*self);
         match (*action, outcome) {
-            (_, Outcome::Busy) => Some(*self),
+            (_, Outcome::Busy | Outcome::Mismatch) => Some(*self),
             (
                 Action::PutManifest {
                     manifest,

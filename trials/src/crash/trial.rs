@@ -3,14 +3,17 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Round, Upload};
 use super::content::{REPOSITORIES, SLOTS, Universe};
+use super::doubt::doubt;
+use super::ending::finish;
 use super::history::{History, Judgement, Opening, Record, SHELVES, Violation};
 use super::power::{Cut, Disks};
 use super::process::{Process, Program};
@@ -19,7 +22,7 @@ use super::report::Report;
 use super::shelf::{Action, Outcome, State};
 use super::verify::{self, Touched};
 use super::workload::{self, Load};
-use crate::mounted::{Result, signal};
+use crate::mounted::{Result, run};
 
 /// After so many rounds everything is read again, not only what was touched.
 const EVERYTHING_AFTER: u64 = 50;
@@ -36,6 +39,8 @@ pub struct Options {
     pub clients: u64,
     /// How to run the server.
     pub program: Program,
+    /// The control: each round's data is put back to what it was before. It must be found out.
+    pub forget: bool,
     /// Where its data, its log and failing histories go.
     pub directory: PathBuf,
 }
@@ -48,6 +53,8 @@ pub struct Trial {
     states: Vec<State>,
     unfinished: Mutex<VecDeque<Upload>>,
     process: Option<Process>,
+    /// How much of the server's log was looked at.
+    log_read: u64,
     report: Report,
 }
 
@@ -72,6 +79,7 @@ impl Trial {
             states: vec![State::default(); SHELVES],
             unfinished: Mutex::default(),
             process: None,
+            log_read: 0,
             report: Report::default(),
             options,
             disks,
@@ -105,7 +113,15 @@ impl Trial {
             cut: None,
             initial: self.states.clone(),
         };
+        let before = self.options.directory.join("before");
+        if self.options.forget {
+            self.end()?;
+            copy(&self.data(), &before)?;
+        }
         self.load(round, cut, &mut random, &mut after)?;
+        if self.options.forget {
+            copy(&before, &self.data())?;
+        }
         self.report.ended(&after.ending);
         if matches!(cut, Some(Cut::AfterReopening)) {
             let address = match self.up()? {
@@ -151,6 +167,11 @@ impl Trial {
         Ok(kept)
     }
 
+    /// Whether the ends were ends: nothing is proved by power cuts after which nothing is missing.
+    pub fn cuts_cut(&self) -> bool {
+        self.disks.as_ref().is_none_or(Disks::cuts_cut)
+    }
+
     /// Ends the server and unmounts its disks; removes its data unless it shows a failure.
     ///
     /// # Errors
@@ -175,6 +196,8 @@ impl Trial {
         let fresh = matches!(cut, Some(Cut::WhileCreated));
         let window = Duration::from_micros(match random.below(3) {
             _ if fresh => random.below(80_000),
+            // Commits are slow there, and what was acknowledged right before the cut is doubted.
+            _ if cut.is_some() => 30_000 + random.below(470_000),
             0 => 2_000 + random.below(30_000),
             _ => 10_000 + random.below(240_000),
         });
@@ -192,7 +215,7 @@ impl Trial {
         let (universe, unfinished) = (&self.universe, &self.unfinished);
         let disks = &mut self.disks;
         let heard = Mutex::new(None);
-        let run = |address: SocketAddr| -> Vec<Record> {
+        let clients_at = |address: SocketAddr| -> Vec<Record> {
             let load = Load {
                 round: Round {
                     universe,
@@ -226,11 +249,11 @@ impl Trial {
         let known = process.known_address();
         // Of a new store the address comes, if it does, while the clock runs.
         let said = fresh.then(|| process.take_address());
-        let run = &run;
+        let clients_at = &clients_at;
         let (records, outcome) = thread::scope(|scope| {
             let clients = scope.spawn(move || {
                 let said = said.map(|said| said.recv().ok().flatten().map(|(address, _)| address));
-                said.unwrap_or(known).map(run).unwrap_or_default()
+                said.unwrap_or(known).map(clients_at).unwrap_or_default()
             });
             thread::sleep(window);
             let outcome = finish(&mut process, disks, cut, random, &excused, &over);
@@ -242,6 +265,10 @@ impl Trial {
             (nanoseconds(cut.0), nanoseconds(cut.1))
         });
         let mut records = records.map_err(|_| "a client panicked")?;
+        if let Some(cut) = after.cut {
+            let mut unfinished = unfinished.lock().expect("nobody panics with it");
+            doubt(&mut records, &mut unfinished.iter_mut(), cut);
+        }
         let ended = after.began.elapsed().as_nanos() as u64;
         for record in records
             .iter_mut()
@@ -250,15 +277,7 @@ impl Trial {
             record.ended = ended;
         }
         if !lived {
-            records.push(Record {
-                thread: 0,
-                kind: "the server".to_owned(),
-                shelf: 0,
-                action: Action::Observe,
-                outcome: Outcome::Wrong("the server ended by itself".to_owned()),
-                invoked: ended,
-                ended,
-            });
+            records.push(broken(ended, "the server ended by itself".to_owned()));
         }
         self.report.bytes_hashed += heard.into_inner().ok().flatten().unwrap_or(0);
         after.records.extend(records);
@@ -322,7 +341,7 @@ impl Trial {
             began: after.began,
             excused: &never,
         };
-        let (round, unfinished) = (&round, &self.unfinished);
+        let (round, unfinished, power) = (&round, &self.unfinished, self.disks.is_some());
         let readers: Vec<Client<'_>> = thread::scope(|scope| {
             let readers: Vec<_> = (0..REPOSITORIES)
                 .map(|repository| {
@@ -336,7 +355,7 @@ impl Trial {
                             verify::read_shelf(&mut client, shelf, touched[shelf]);
                         }
                         if repository == 0 {
-                            verify::read_uploads(&mut client, unfinished);
+                            verify::read_uploads(&mut client, unfinished, power);
                         }
                         client
                     })
@@ -363,20 +382,21 @@ impl Trial {
 
     fn unstartable(&mut self, round: u64, mut after: After) -> Result<bool> {
         let now = after.began.elapsed().as_nanos() as u64;
-        after.records.push(Record {
-            thread: 0,
-            kind: "start".to_owned(),
-            shelf: 0,
-            action: Action::Observe,
-            outcome: Outcome::Wrong("the server did not start again".to_owned()),
-            invoked: now,
-            ended: now,
-        });
+        after
+            .records
+            .push(broken(now, "the server did not start again".to_owned()));
         self.judge(round, after)
     }
 
     /// Judges the round; a failing one is told and kept.
     fn judge(&mut self, round: u64, mut after: After) -> Result<bool> {
+        let now = after.began.elapsed().as_nanos() as u64;
+        let disks_fail = self.disks.is_some();
+        for line in self.options.program.complaints(&mut self.log_read, disks_fail)? {
+            after
+                .records
+                .push(broken(now, format!("the log complains: {line}")));
+        }
         after.records.sort_by_key(|record| record.invoked);
         self.report.count(&after.records);
         let history = History {
@@ -421,6 +441,27 @@ impl Trial {
     }
 }
 
+/// Something of the server itself that must not be.
+fn broken(at: u64, what: String) -> Record {
+    Record {
+        thread: 0,
+        kind: "the server".to_owned(),
+        shelf: 0,
+        action: Action::Observe,
+        outcome: Outcome::Wrong(what),
+        invoked: at,
+        ended: at,
+    }
+}
+
+/// Puts a copy of one directory in the place of another.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    run(Command::new("cp").arg("-a").arg(from).arg(to))
+}
+
 /// Prints what was violated.
 pub fn tell(opening: &Opening, violations: &[Violation]) {
     eprintln!(
@@ -433,41 +474,4 @@ pub fn tell(opening: &Opening, violations: &[Violation]) {
     for violation in violations {
         eprint!("  {violation}");
     }
-}
-
-/// Ends the server as the round asks for: whether it had lived until then, and from when to when the power was cut.
-fn finish(
-    process: &mut Process,
-    disks: &mut Option<Disks>,
-    cut: Option<Cut>,
-    random: &mut Random,
-    excused: &AtomicBool,
-    over: &AtomicBool,
-) -> Result<(bool, Option<(Instant, Instant)>)> {
-    let lived = process.lives()?;
-    let outcome = (|| {
-        let Some((disks, cut)) = disks.as_mut().zip(cut) else {
-            return Ok(None);
-        };
-        if cut == Cut::AfterReopening {
-            return Ok(None);
-        }
-        if cut == Cut::PartlyWrittenBack {
-            signal(&process.child.0, "STOP")?;
-            disks.write_back_partly(random)?;
-        }
-        excused.store(true, Ordering::SeqCst);
-        let from = Instant::now();
-        disks.cut(random)?;
-        let to = Instant::now();
-        if cut != Cut::PartlyWrittenBack {
-            // Whatever is acknowledged from now on counts too.
-            thread::sleep(Duration::from_millis(random.below(40)));
-        }
-        Ok(Some((from, to)))
-    })();
-    excused.store(true, Ordering::SeqCst);
-    over.store(true, Ordering::SeqCst);
-    process.child.end()?;
-    outcome.map(|cut| (lived, cut))
 }

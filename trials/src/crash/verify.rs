@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::client::{Client, Upload};
+use super::client::{Client, Step, Upload};
 use super::content::{BLOBS, MANIFESTS, SLOTS, TAGS};
 use super::history::{Record, SHELVES};
 use super::shelf::{Action, Outcome, State};
@@ -86,15 +86,24 @@ pub fn read_shelf(client: &mut Client<'_>, shelf: usize, touched: Touched) -> Op
 }
 
 /// Asks for every unfinished upload how far it is. What the server tells is what counts from now on.
-pub fn read_uploads(client: &mut Client<'_>, unfinished: &Mutex<VecDeque<Upload>>) {
+///
+/// After a power cut (`power`) an upload may be longer than what was acknowledged, and only that is promised: ext4 may
+/// have kept the length of bytes that it had not written. So the digest may not match in the end.
+pub fn read_uploads(client: &mut Client<'_>, unfinished: &Mutex<VecDeque<Upload>>, power: bool) {
     let mut kept = VecDeque::new();
     let uploads = std::mem::take(&mut *unfinished.lock().expect("nobody panics with it"));
     for mut upload in uploads.into_iter().filter(upload_is_fresh) {
         match client.offset(&upload) {
             Outcome::Offset(at) if at > 0 || upload.sent == 0 => {
+                upload.unpromised |= power && at > upload.acknowledged;
                 upload.acknowledged = at;
                 upload.sent = at;
                 upload.may_be_gone = false;
+                upload.steps = vec![Step {
+                    invoked: 0,
+                    ended: 0,
+                    received: at,
+                }];
                 kept.push_back(upload);
             }
             _ => {}

@@ -14,6 +14,9 @@ use super::wire::Framing;
 /// Uploads that are kept unfinished at once; the oldest are forgotten, and left to the registry to give up.
 const UNFINISHED_MAX: usize = 16;
 
+/// Requests without an answer after which a client stops: each may have happened or not, and the search tries both.
+const UNANSWERED_MAX: u64 = 2;
+
 /// What a round's clients are told.
 pub struct Load<'a> {
     /// The server, and what there is to push.
@@ -40,7 +43,7 @@ pub fn work<'a>(load: &'a Load<'a>, thread: u64, random: Random) -> Client<'a> {
         random,
         load,
     };
-    while !load.over.load(Ordering::SeqCst) {
+    while !worker.over() {
         worker.step();
     }
     worker.client
@@ -288,6 +291,6 @@ impl Worker<'_, '_> {
     }
 
     fn over(&self) -> bool {
-        self.load.over.load(Ordering::SeqCst)
+        self.load.over.load(Ordering::SeqCst) || self.client.unanswered > UNANSWERED_MAX
     }
 }
