@@ -6,7 +6,7 @@ use registry_core::Timestamp;
 use registry_core::runtime::Threads;
 use registry_core::store::Lifetimes;
 use registry_storage::clock::ManualClock;
-use registry_storage::kv::{EmbeddedKv, Options};
+use registry_storage::kv::{EmbeddedKv, EngineKind, Options};
 use registry_storage::memory::MemoryKv;
 use registry_storage::records::Records;
 use registry_storage::testkit::Interleaved;
@@ -26,11 +26,12 @@ async fn interleaved() -> Fixture {
     Fixture::new(Arc::new(records), clock)
 }
 
-async fn embedded() -> Fixture {
+async fn embedded(engine: EngineKind) -> Fixture {
     let clock = ManualClock::at(Timestamp(1_700_000_000_000));
     let directory = tempfile::tempdir().expect("a directory");
     let options = Options {
         clock: clock.clock(),
+        engine,
         ..Options::default()
     };
     let kv = EmbeddedKv::open(directory.path(), options).expect("records");
@@ -38,6 +39,15 @@ async fn embedded() -> Fixture {
     Fixture::new(Arc::new(records), clock).guarded_by(directory)
 }
 
+async fn in_lmdb() -> Fixture {
+    embedded(EngineKind::Lmdb).await
+}
+
+async fn in_sled() -> Fixture {
+    embedded(EngineKind::Sled).await
+}
+
 registry_storage::manifest_store_suite!(memory, in_memory);
 registry_storage::manifest_store_suite!(interleaved_stack, interleaved);
-registry_storage::manifest_store_suite!(embedded_stack, embedded);
+registry_storage::manifest_store_suite!(lmdb_stack, in_lmdb);
+registry_storage::manifest_store_suite!(sled_stack, in_sled);

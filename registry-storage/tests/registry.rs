@@ -8,6 +8,7 @@ use registry_core::runtime::Threads;
 use registry_core::store::{Kv, Lifetimes};
 use registry_core::wrappers::{Authorized, Prefix, Select};
 use registry_core::{LocalRegistry, Options, Registry, RepositoryName, Result};
+use registry_storage::kv::{self, EngineKind};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
 use registry_storage::records::Records;
 use registry_storage::testkit::{Fixture, Interleaved};
@@ -36,10 +37,15 @@ async fn interleaved() -> Fixture<dyn Registry> {
     Fixture::new(Arc::new(on(Arc::new(Interleaved::new(MemoryKv::new())))))
 }
 
-async fn embedded() -> Fixture<dyn Registry> {
+async fn embedded(engine: EngineKind) -> Fixture<dyn Registry> {
     let directory = tempfile::tempdir().expect("a directory");
     let runtime = Threads::shared();
-    let stores = registry_storage::open(directory.path(), Arc::clone(&runtime)).expect("stores");
+    let options = kv::Options {
+        engine,
+        ..kv::Options::default()
+    };
+    let stores =
+        registry_storage::open_with(directory.path(), Arc::clone(&runtime), options).expect("stores");
     let records = Records::new(Arc::new(stores.kv), Arc::clone(&runtime), Lifetimes::default());
     let bytes = Arc::new(stores.bytes);
     let registry = LocalRegistry::new(
@@ -50,6 +56,14 @@ async fn embedded() -> Fixture<dyn Registry> {
         Options::default(),
     );
     Fixture::new(Arc::new(registry) as Arc<dyn Registry>).guarded_by(directory)
+}
+
+async fn in_lmdb() -> Fixture<dyn Registry> {
+    embedded(EngineKind::Lmdb).await
+}
+
+async fn in_sled() -> Fixture<dyn Registry> {
+    embedded(EngineKind::Sled).await
 }
 
 fn below(prefix: &str) -> Visible {
@@ -116,7 +130,8 @@ async fn prefixed() -> Fixture<dyn Registry> {
 
 registry_storage::registry_suite!(memory_stack, local, in_memory);
 registry_storage::registry_suite!(interleaved_stack, local, interleaved);
-registry_storage::registry_suite!(embedded_stack, local, embedded);
+registry_storage::registry_suite!(lmdb_stack, local, in_lmdb);
+registry_storage::registry_suite!(sled_stack, local, in_sled);
 registry_storage::registry_suite!(authorized_allow_all, local, allowed);
 registry_storage::registry_suite!(authorized_by_repository, local, authorized);
 registry_storage::registry_suite!(select, local, selected);

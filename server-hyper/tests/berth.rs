@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use http::Method;
+use registry_storage::kv::EngineKind;
+use server_hyper::{StoreOptions, Stores};
 
 use support::{ask, http1, read, request, soon};
 
@@ -237,6 +239,40 @@ fn a_check_says_what_would_be_done_and_promised() {
         assert!(said.contains(expected), "{expected} is not in\n{said}");
     }
     assert!(!directory.path().join("not").exists(), "a check makes nothing");
+}
+
+#[test]
+fn a_check_says_what_keeps_the_records_and_refuses_what_another_engine_made() {
+    for (engine, name, other) in [
+        (EngineKind::Lmdb, "lmdb", "sled"),
+        (EngineKind::Sled, "sled", "lmdb"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().to_str().unwrap();
+        let options = StoreOptions {
+            engine,
+            ..StoreOptions::default()
+        };
+        drop(Stores::open(directory.path(), options).unwrap());
+        let check = |engine: &str| {
+            let set = format!("records.engine={engine}");
+            run(&["check", "--allow-anonymous", "--data", data, "--set", &set])
+        };
+
+        let output = check(name);
+        let said = text(&output.stdout);
+        assert!(output.status.success(), "{said}{}", text(&output.stderr));
+        assert!(said.contains(&format!("records: in {name}")), "{said}");
+
+        let output = check(other);
+        assert!(!output.status.success());
+        let said = text(&output.stderr);
+        let expected = format!("made by the engine {name}, but {other} is asked for");
+        assert!(
+            said.contains("records.engine: ") && said.contains(&expected),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod measure;
 mod open;
 mod power;
 mod redb;
+mod sled;
 
 use std::{
     fmt,
@@ -65,6 +66,10 @@ pub enum EngineKind {
     Redb,
     /// redb as it comes: one-phase commit, full repair after a crash.
     RedbFullRepair,
+    /// sled 0.34 under the registry's records, which sync what it writes.
+    Sled,
+    /// sled 0.34 as it comes, which syncs nothing.
+    SledUnsynced,
     /// fjall: a log-structured merge tree behind one journal.
     Fjall,
     /// fjall that acknowledges without a sync: the control, which the power trial must catch.
@@ -82,6 +87,8 @@ impl EngineKind {
             EngineKind::HeedNotls => "heed-notls",
             EngineKind::Redb => "redb",
             EngineKind::RedbFullRepair => "redb-full-repair",
+            EngineKind::Sled => "sled",
+            EngineKind::SledUnsynced => "sled-unsynced",
             EngineKind::Fjall => "fjall",
             EngineKind::FjallUnsynced => "fjall-unsynced",
         }
@@ -99,6 +106,8 @@ impl EngineKind {
             EngineKind::HeedNotls => Box::new(heed::Heed::without_tls(directory)?),
             EngineKind::Redb => Box::new(redb::Redb::open(directory, cache_mib, true)?),
             EngineKind::RedbFullRepair => Box::new(redb::Redb::open(directory, cache_mib, false)?),
+            EngineKind::Sled => Box::new(sled::Synced::open(directory)?),
+            EngineKind::SledUnsynced => Box::new(sled::Unsynced::open(directory, cache_mib)?),
             EngineKind::Fjall => Box::new(fjall::Fjall::open(directory, cache_mib, PersistMode::SyncData)?),
             EngineKind::FjallUnsynced => {
                 Box::new(fjall::Fjall::open(directory, cache_mib, PersistMode::Buffer)?)
@@ -137,11 +146,13 @@ pub struct Options {
 mod tests {
     use super::*;
 
-    const ALL: [EngineKind; 6] = [
+    const ALL: [EngineKind; 8] = [
         EngineKind::Heed,
         EngineKind::HeedNotls,
         EngineKind::Redb,
         EngineKind::RedbFullRepair,
+        EngineKind::Sled,
+        EngineKind::SledUnsynced,
         EngineKind::Fjall,
         EngineKind::FjallUnsynced,
     ];

@@ -196,18 +196,26 @@ impl Sled {
         })
     }
 
-    /// Makes changes durable; `before` is what undoes them.
-    fn commit(&self, changes: &Changes, before: &Changes) -> Result<(), Fault> {
-        if let Err(cause) = self.apply(changes) {
+    /// Makes changes durable. If nobody knows whether they are, `hidden` becomes what was `before` them.
+    fn commit(&self, changes: &Changes, before: Changes, hidden: &mut Changes) -> Result<(), Fault> {
+        let unknown = |cause| {
+            self.broken.store(true, Ordering::SeqCst);
+            Fault::Unknown(cause)
+        };
+        let committed = match self.apply(changes) {
+            Ok(()) => self.sync().map_err(unknown),
             // It may have been a page that could not be read, in the middle of the batch; then sled goes on. But a
             // write that failed is final.
-            let undone = !cause.is::<Panicked>() && self.apply(before).is_ok() && self.sync().is_ok();
-            return Err(match undone {
-                true => Fault::Failed(cause),
-                false => Fault::Unknown(cause),
-            });
+            Err(cause) if cause.is::<Panicked>() => Err(unknown(cause)),
+            Err(cause) => match self.apply(&before).and_then(|()| self.sync()) {
+                Ok(()) => Err(Fault::Failed(cause)),
+                Err(_) => Err(unknown(cause)),
+            },
+        };
+        if let Err(Fault::Unknown(_)) = committed {
+            *hidden = before;
         }
-        self.sync().map_err(Fault::Unknown)
+        committed
     }
 }
 
@@ -352,6 +360,11 @@ impl Engine for Sled {
             changes: BTreeMap::new(),
         };
         work(&mut group)?;
+        if self.is_broken() {
+            return Err(Fault::Failed(
+                "a sync of the log has failed; open the records again".into(),
+            ));
+        }
         let mut changes = group.changes;
         if changes.is_empty() {
             return Ok(());
@@ -368,12 +381,7 @@ impl Engine for Sled {
         }
         guarded(|| Ok(self.db().flush()?)).map_err(Fault::Unknown)?;
         self.sync().map_err(Fault::Unknown)?;
-        let committed = self.commit(&changes, &before);
-        if let Err(Fault::Unknown(_)) = committed {
-            self.broken.store(true, Ordering::SeqCst);
-            *hidden = before;
-        }
-        committed?;
+        self.commit(&changes, before, &mut hidden)?;
         drop(hidden);
         self.commits.store(commits, Ordering::Relaxed);
         if let Err(error) = self.files.acknowledge(commits) {
@@ -424,3 +432,6 @@ impl Group for SledGroup<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,17 +18,20 @@ pub(super) struct Files {
 impl Files {
     /// Opens them; sled has made the log.
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
-        let file = |name: &str| {
-            File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(directory.join(name))
-        };
+        let log = File::options().write(true).open(directory.join("db"))?;
+        Self::open_with_log(directory, log)
+    }
+
+    pub(super) fn open_with_log(directory: &Path, log: File) -> io::Result<Self> {
+        let acknowledged = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(directory.join("acknowledged"))?;
         Ok(Files {
-            log: file("db")?,
-            acknowledged: file("acknowledged")?,
+            log,
+            acknowledged,
             directory: directory.to_owned(),
         })
     }
