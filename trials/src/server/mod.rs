@@ -23,7 +23,16 @@ impl Berth {
     /// # Errors
     /// If it does not start, or ends before it listens.
     pub fn start(berth: &Path, data: &Path) -> io::Result<Self> {
-        let mut child = Command::new(berth)
+        Self::start_with(berth, data, |_| {})
+    }
+
+    /// The same, with whatever else `configure` asks of the command.
+    ///
+    /// # Errors
+    /// As [`start`](Berth::start).
+    pub fn start_with(berth: &Path, data: &Path, configure: impl FnOnce(&mut Command)) -> io::Result<Self> {
+        let mut command = Command::new(berth);
+        command
             .args([
                 "serve",
                 "--allow-anonymous",
@@ -36,8 +45,9 @@ impl Berth {
             .env("BERTH_ADMIN__LISTEN", "off")
             .env("BERTH_LOG__LEVEL", "error")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
+            .stdout(Stdio::piped());
+        configure(&mut command);
+        let mut child = command.spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut line)?;
         match line.trim().parse() {
@@ -51,6 +61,19 @@ impl Berth {
                 )))
             }
         }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has not ended.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    pub fn is_running(&mut self) -> io::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
     }
 
     /// Ends it as a crash would.
