@@ -7,6 +7,7 @@ mod committer;
 mod engine;
 mod layout;
 mod lmdb;
+mod reopening;
 
 use std::fmt;
 use std::io;
@@ -24,7 +25,7 @@ use crate::limits;
 
 use committer::{Committer, Time};
 use engine::Engine;
-use lmdb::Lmdb;
+use reopening::Reopening;
 
 /// How records are kept.
 #[derive(Clone)]
@@ -131,7 +132,7 @@ impl EmbeddedKv {
     pub fn open(directory: impl Into<PathBuf>, options: Options) -> Result<Self, OpenError> {
         let directory = directory.into();
         let lock = create_and_lock(&directory)?;
-        let (engine, last, now) = Lmdb::open(&directory, lock, options.capacity)?;
+        let (engine, last, now) = Reopening::open(&directory, lock, &options)?;
         Ok(Self::start(Arc::new(engine), directory, options.clock, last, now))
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use registry_core::store::Precondition;
 
 use super::engine::{Fault, Group, Visit};
+use super::lmdb::Lmdb;
 use super::*;
 use crate::clock::ManualClock;
 use crate::testkit::block_on;
