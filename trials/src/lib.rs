@@ -1,8 +1,10 @@
 //! What a registry is put through before its promises are believed.
 //!
-//! [`server`] runs a `berth` process and asks it over the wire; [`mounted`] gives it a disk whose power can be cut.
+//! [`server`] runs a `berth` process and asks it over the wire; [`mounted`] gives it a disk whose power can be cut;
+//! [`faults`] makes the disk fail under it.
 #![forbid(unsafe_code)]
 
 pub mod crash;
+pub mod faults;
 pub mod mounted;
 pub mod server;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -59,7 +60,7 @@ fn main() -> io::Result<()> {
     put_manifest(&berth)?;
     berth.kill()?;
 
-    let berth = Berth::start_with(program, data, &SOON)?;
+    let berth = Berth::start_with(program, data, soon)?;
     put_manifest(&berth)?;
     let idle = mib(&berth)?;
     let began = Instant::now();
@@ -142,6 +143,11 @@ fn starts(program: &Path, stores: [&Path; 2], count: usize) -> io::Result<[Start
     }))
 }
 
+/// Sets [`SOON`].
+fn soon(berth: &mut Command) {
+    berth.args(SOON.iter().flat_map(|setting| ["--set", setting]));
+}
+
 fn mib(berth: &Berth) -> io::Result<f64> {
     Ok(berth.anonymous_memory()? as f64 / f64::from(1 << 20))
 }
@@ -200,7 +206,7 @@ fn begin(berth: &Berth, uploads: usize) -> io::Result<()> {
 /// Starts a server that looks often, and waits for the files to go: how long that takes, the largest
 /// anonymous memory meanwhile, and the files that are left beside the one blob.
 fn given_back(program: &Path, data: &Path) -> io::Result<(Duration, f64, usize)> {
-    let berth = Berth::start_with(program, data, &SOON)?;
+    let berth = Berth::start_with(program, data, soon)?;
     let (began, mut peak) = (Instant::now(), 0.0_f64);
     loop {
         peak = peak.max(mib(&berth)?);

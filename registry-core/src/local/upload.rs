@@ -25,13 +25,11 @@ impl LocalRegistry {
         bytes: ByteStream,
     ) -> Result<UploadStatus> {
         let claim = self.claim(repository, id).await?;
-        let algorithm = claim.algorithm;
-        let bytes = self.guarded(claim, bytes);
-        let received = self
-            .uploads
-            .append(id, algorithm, at, bytes)
-            .await
-            .map_err(|why| refused(id, why))?;
+        let bytes = self.guarded(claim.clone(), bytes);
+        let received = match self.uploads.append(id, claim.algorithm, at, bytes).await {
+            Ok(received) => received,
+            Err(why) => return Err(self.not_taken(&claim, why).await),
+        };
         // Acknowledged only if the claim still names these bytes: one that was ended meanwhile has doomed them.
         self.manifests.upload(repository, id).await?;
         Ok(UploadStatus {
@@ -94,7 +92,10 @@ impl LocalRegistry {
     ) -> Result<BlobInfo> {
         let claim = self.claim(repository, id).await?;
         let bytes = self.guarded(claim.clone(), bytes);
-        let received = self.uploads.received(id).await.map_err(store_failed)?;
+        let received = match self.uploads.received(id).await {
+            Ok(received) => received,
+            Err(why) => return Err(self.not_taken(&claim, why).await),
+        };
         if at.is_some_and(|at| at != received) {
             return Err(refused(id, StoreError::OutOfOrder { at: received }));
         }
@@ -114,10 +115,9 @@ impl LocalRegistry {
             } else {
                 claim.algorithm
             };
-            self.uploads
-                .append(id, algorithm, Some(received), bytes)
-                .await
-                .map_err(|why| refused(id, why))?;
+            if let Err(why) = self.uploads.append(id, algorithm, Some(received), bytes).await {
+                return Err(self.not_taken(&claim, why).await);
+            }
         }
         match self.uploads.seal(id, digest).await {
             Ok(size) => {
@@ -135,8 +135,20 @@ impl LocalRegistry {
                 self.give_up(&claim).await?;
                 Err(digest_mismatch(digest, &actual))
             }
-            Err(why) => Err(refused(id, why)),
+            Err(why) => Err(self.not_taken(&claim, why).await),
         }
+    }
+
+    /// Why bytes were not taken. If the store itself failed, the upload is over. After a failed sync nobody knows what is
+    /// on the disk, and the system says so only once: not to a later sync, nor to another process. And what found no
+    /// room must not go on taking room. The next try begins a new upload.
+    async fn not_taken(&self, claim: &UploadClaim, why: StoreError) -> Error {
+        if matches!(why, StoreError::Full(_) | StoreError::Failed(_))
+            && let Err(error) = self.give_up(claim).await
+        {
+            tracing::warn!(upload = %claim.id, %error, "a failed upload stays until it expires");
+        }
+        refused(&claim.id, why)
     }
 
     /// The first bytes of a stream, up to what is kept inline, and the rest if there is more.

@@ -113,7 +113,7 @@ struct Work {
     engine: Arc<dyn Engine>,
     time: Arc<Time>,
     last: Stamp,
-    /// Why nothing is written any more: a commit whose outcome is unknown.
+    /// Why nothing is written: a commit whose outcome is unknown, after which the engine could not be opened again.
     broken: Option<String>,
 }
 
@@ -157,9 +157,8 @@ impl Work {
     }
 
     fn commit(&mut self, group: &[Waiting]) -> Result<Vec<Answer>, Fault> {
-        if let Some(why) = &self.broken {
-            let why = format!("the records take no writes until they are opened again: {why}");
-            return Err(Fault::Failed(why.into()));
+        if let Some(why) = self.broken.take() {
+            self.recover(why)?;
         }
         let mut answers = Vec::with_capacity(group.len());
         let mut last = self.last;
@@ -187,10 +186,27 @@ impl Work {
             }
             Err(fault) => {
                 if let Fault::Unknown(cause) = &fault {
-                    tracing::error!(%cause, "a commit's outcome is unknown; the records take no more writes");
-                    self.broken = Some(cause.to_string());
+                    tracing::error!(%cause, "a commit's outcome is unknown; the records are opened again");
+                    // Whether that works is for the next commit; this one's outcome is unknown either way.
+                    let _still_broken = self.recover(cause.to_string());
                 }
                 Err(fault)
+            }
+        }
+    }
+
+    /// Opens the engine again, and goes on from what is there: the commit whose outcome was unknown, or the one before.
+    fn recover(&mut self, why: String) -> Result<(), Fault> {
+        match self.engine.reopen() {
+            Ok(last) => {
+                self.last = last;
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, "the records take no writes until they can be opened again");
+                let refusal = format!("the records take no writes until they are opened again: {why}");
+                self.broken = Some(why);
+                Err(Fault::Failed(refusal.into()))
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Bound;
 
-use registry_core::store::KvError;
+use registry_core::store::{KvError, Stamp};
 
 /// Why the engine did not do what it should.
 #[derive(Debug)]
@@ -49,6 +49,12 @@ pub(super) trait Engine: Send + Sync + 'static {
     /// Lets `work` read and write, and makes all that it wrote durable in one step if it succeeds, else none of it.
     /// One at a time.
     fn write(&self, work: &mut dyn FnMut(&mut dyn Group) -> Result<(), Fault>) -> Result<(), Fault>;
+
+    /// Opens the store again after a fault whose outcome is [unknown](Fault::Unknown), so that what is there is known,
+    /// and durable. Gives the stamp of the last commit.
+    fn reopen(&self) -> Result<Stamp, Cause> {
+        Err("this engine cannot be opened again while it is open".into())
+    }
 }
 
 /// The state while a group of transactions is being put together: it has what the group wrote so far.

@@ -7,6 +7,7 @@ mod engine;
 mod format;
 mod layout;
 mod lmdb;
+mod reopening;
 mod sled;
 mod transfer;
 
@@ -27,7 +28,7 @@ use crate::limits;
 
 use committer::{Committer, Time};
 use engine::{Cause, Engine};
-use lmdb::Lmdb;
+use reopening::Reopening;
 use sled::Sled;
 
 pub(crate) use format::Found;
@@ -232,7 +233,7 @@ fn open_engine(directory: &Path, options: &Options) -> Result<Arc<dyn Engine>, O
             asked: options.engine,
         }),
         _ => Ok(match options.engine {
-            EngineKind::Lmdb => Arc::new(Lmdb::open(directory, lock, options.capacity)?),
+            EngineKind::Lmdb => Arc::new(Reopening::open(directory, lock, options.capacity)?),
             EngineKind::Sled => Arc::new(Sled::open(directory, lock)?),
         }),
     }

@@ -23,15 +23,16 @@ impl Berth {
     /// # Errors
     /// If it does not start, or ends before it listens.
     pub fn start(berth: &Path, data: &Path) -> io::Result<Self> {
-        Self::start_with(berth, data, &[])
+        Self::start_with(berth, data, |_| {})
     }
 
-    /// As [`start`](Berth::start), with keys of the configuration set, each as `key=value`.
+    /// The same, with whatever else `configure` asks of the command.
     ///
     /// # Errors
-    /// If it does not start, or ends before it listens.
-    pub fn start_with(berth: &Path, data: &Path, settings: &[&str]) -> io::Result<Self> {
-        let mut child = Command::new(berth)
+    /// As [`start`](Berth::start).
+    pub fn start_with(berth: &Path, data: &Path, configure: impl FnOnce(&mut Command)) -> io::Result<Self> {
+        let mut command = Command::new(berth);
+        command
             .args([
                 "serve",
                 "--allow-anonymous",
@@ -41,12 +42,12 @@ impl Berth {
                 "--data",
             ])
             .arg(data)
-            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .env("BERTH_ADMIN__LISTEN", "off")
             .env("BERTH_LOG__LEVEL", "error")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
+            .stdout(Stdio::piped());
+        configure(&mut command);
+        let mut child = command.spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut line)?;
         match line.trim().parse() {
@@ -60,6 +61,19 @@ impl Berth {
                 )))
             }
         }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has not ended.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    pub fn is_running(&mut self) -> io::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
     }
 
     /// Ends it as a crash would.

@@ -114,6 +114,7 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
         }
     };
 
+    outlive_file_size_limits();
     stop_on_signals(&handle, config.limits.drain).map_err(|error| problem(loaded, "limits.drain", &error))?;
     let mut background = vec![tokio::spawn(sweep(stores.clone(), config.collector.interval))];
     background.extend(control(config, stores));
@@ -192,6 +193,18 @@ fn announce(config: &Config, server: &Server, admin: Option<&Server>) {
     }
     let address = server.local_addr();
     tracing::info!("try: docker tag alpine {address}/alpine && docker push {address}/alpine");
+}
+
+/// The signal for a file that grew to its limit, as signal(7) numbers it on the platforms that berth is built for.
+/// Unhandled it ends the process.
+const SIGXFSZ: i32 = 25;
+
+/// A file that may not grow any further is the failure of one write, not the end of the server: with the signal
+/// handled, the write says so.
+fn outlive_file_size_limits() {
+    if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
+        tracing::warn!(%error, "a file that grows to the system's limit would end the server");
+    }
 }
 
 /// The first signal drains, the second stops.
