@@ -38,7 +38,7 @@ pub fn open(directory: impl AsRef<Path>, runtime: Arc<dyn Runtime>) -> Result<Em
     open_with(directory, runtime, Options::default())
 }
 
-/// Opens a directory as [`open`] does, with its records kept as `options` say.
+/// Opens a directory as [`open`] does, kept as `options` say.
 ///
 /// # Errors
 /// All of [`OpenError`].
@@ -49,8 +49,9 @@ pub fn open_with(
 ) -> Result<Embedded, OpenError> {
     let directory = directory.as_ref();
     let (records, blobs) = (directory.join("records"), directory.join("blobs"));
+    let durability = options.durability;
     let kv = EmbeddedKv::open(records, options)?;
-    let bytes = FsBytes::open(blobs, runtime)?;
+    let bytes = FsBytes::open_with(blobs, runtime, durability)?;
     let sync = |path: &Path| {
         File::open(path)
             .and_then(|entries| entries.sync_all())

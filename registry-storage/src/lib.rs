@@ -6,6 +6,7 @@
 //! which any back end can be put through.
 
 pub mod clock;
+mod durability;
 mod embedded;
 pub mod fs;
 pub mod kv;
@@ -15,4 +16,7 @@ pub mod records;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
+pub use durability::Durability;
+#[cfg(any(feature = "omit-sync", feature = "testkit"))]
+pub use durability::Omission;
 pub use embedded::{Embedded, open, open_with};

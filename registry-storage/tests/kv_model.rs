@@ -115,7 +115,7 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let clock = ManualClock::at(Timestamp(1_000));
         let open = || {
-            let options = Options { clock: clock.clock(), capacity: 64 << 20 };
+            let options = Options { clock: clock.clock(), capacity: 64 << 20, ..Options::default() };
             EmbeddedKv::open(directory.path(), options).unwrap()
         };
         let model = MemoryKv::with_clock(clock.clock());

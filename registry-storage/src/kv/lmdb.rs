@@ -14,9 +14,9 @@ use heed::{Database, Env, EnvFlags, EnvOpenOptions, MdbError, RwTxn, WithTls};
 use registry_core::Timestamp;
 use registry_core::store::{KvError, Stamp};
 
-use super::OpenError;
 use super::engine::{Cause, Engine, Fault, Group, Visit};
 use super::layout;
+use super::{OpenError, Options};
 use crate::fs::DirectoryLock;
 
 /// One slot for each thread that ever read and has not ended.
@@ -43,8 +43,9 @@ impl Lmdb {
     pub(super) fn open(
         directory: &Path,
         lock: DirectoryLock,
-        capacity: usize,
+        how: &Options,
     ) -> Result<(Self, Stamp, Timestamp), OpenError> {
+        let capacity = how.capacity;
         let failed = |error: heed::Error| match error {
             heed::Error::Io(source) if source.kind() == io::ErrorKind::OutOfMemory => {
                 OpenError::AddressSpace {
@@ -61,6 +62,12 @@ impl Lmdb {
         // SAFETY: this flag changes nothing that LMDB promises, only what the system reads in advance: around each
         // page of a store that is not in memory yet, much that nobody asks for.
         unsafe { options.flags(EnvFlags::NO_READ_AHEAD) };
+        #[cfg(feature = "omit-sync")]
+        if !how.durability.syncs().records {
+            // SAFETY: the flag gives up what survives a power cut, after which the file may be damaged in any way. It is
+            // set in a build for trials that are about nothing else, and no process goes on reading the map after one.
+            unsafe { options.flags(EnvFlags::NO_READ_AHEAD | EnvFlags::NO_SYNC) };
+        }
         // SAFETY: the map is sound as long as nobody but this environment changes the file. `lock` is held for as
         // long as the environment lives, so no other process of this program, and no other part of this one, opens
         // the directory; and all that this module does to the file by other means is to make it longer.

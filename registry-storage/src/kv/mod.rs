@@ -19,6 +19,7 @@ use registry_core::Timestamp;
 use registry_core::store::{Entry, KEY_MAX, Kv, KvError, Stamp, Txn};
 
 use crate::clock::{self, Clock};
+use crate::durability::Durability;
 use crate::fs::{DirectoryLock, lock};
 use crate::limits;
 
@@ -34,14 +35,17 @@ pub struct Options {
     /// Address space set aside for the file, in bytes: what the file can grow to. It costs neither memory nor disk
     /// until it is used, and may differ from one opening to the next.
     pub capacity: usize,
+    /// What an acknowledged write survives.
+    pub durability: Durability,
 }
 
 impl Default for Options {
-    /// The system's clock, and 256 GiB.
+    /// The system's clock, 256 GiB, and every sync.
     fn default() -> Self {
         Options {
             clock: clock::system(),
             capacity: 256 << 30,
+            durability: Durability::Strict,
         }
     }
 }
@@ -50,6 +54,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("capacity", &self.capacity)
+            .field("durability", &self.durability)
             .finish_non_exhaustive()
     }
 }
@@ -131,7 +136,7 @@ impl EmbeddedKv {
     pub fn open(directory: impl Into<PathBuf>, options: Options) -> Result<Self, OpenError> {
         let directory = directory.into();
         let lock = create_and_lock(&directory)?;
-        let (engine, last, now) = Lmdb::open(&directory, lock, options.capacity)?;
+        let (engine, last, now) = Lmdb::open(&directory, lock, &options)?;
         Ok(Self::start(Arc::new(engine), directory, options.clock, last, now))
     }
 

@@ -12,6 +12,13 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::testkit::block_on;
 
+fn roomy() -> Options {
+    Options {
+        capacity: 1 << 30,
+        ..Options::default()
+    }
+}
+
 fn on(clock: &ManualClock) -> Options {
     Options {
         clock: clock.clock(),
@@ -59,7 +66,7 @@ fn a_directory_is_open_once_at_a_time() {
 /// Changes one entry of the engine behind the records' back.
 fn overwrite(directory: &Path, key: &[u8], value: &[u8]) {
     let lock = create_and_lock(directory).unwrap();
-    let (engine, ..) = Lmdb::open(directory, lock, 1 << 30).unwrap();
+    let (engine, ..) = Lmdb::open(directory, lock, &roomy()).unwrap();
     engine.write(&mut |group| group.put(key, value)).unwrap();
 }
 
@@ -261,7 +268,7 @@ struct Faulty {
 impl Faulty {
     fn start(directory: &Path) -> (Arc<Faulty>, EmbeddedKv) {
         let lock = create_and_lock(directory).unwrap();
-        let (inner, last, now) = Lmdb::open(directory, lock, 1 << 30).unwrap();
+        let (inner, last, now) = Lmdb::open(directory, lock, &roomy()).unwrap();
         let engine = Arc::new(Faulty {
             inner,
             next: AtomicU8::new(WORKS),
