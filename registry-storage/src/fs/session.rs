@@ -316,7 +316,7 @@ impl Session {
         }
         if !self.sealed {
             self.sealed = true;
-            if let Err(error) = self.set_sealed(tree) {
+            if let Err(error) = self.set_sealed(tree, digest.algorithm()) {
                 self.sealed = false;
                 return Err(error);
             }
@@ -328,9 +328,12 @@ impl Session {
         Ok(self.length)
     }
 
-    fn set_sealed(&mut self, tree: &Tree) -> Result<(), StoreError> {
+    fn set_sealed(&mut self, tree: &Tree, algorithm: Algorithm) -> Result<(), StoreError> {
         if self.file.is_none() {
             self.file = Some(tree.create(&self.name).map_err(store_error)?);
+        }
+        if self.length == 0 && self.hasher.is_none() {
+            self.hasher = Some(Hasher::new(algorithm));
         }
         // The mark first: without it the permissions mean nothing, and with them it could not be set.
         self.mark()?;
@@ -387,33 +390,27 @@ struct Proven {
 
 impl Proven {
     fn of(file: &dyn DiskFile, info: FileInfo) -> io::Result<Proven> {
-        let as_it_is = |marks| Proven {
-            length: info.length,
-            hasher: None,
-            sealed: is_sealed(info),
-            marks,
-        };
-        let mark = match file.mark() {
-            Ok(mark) => mark.as_deref().and_then(Mark::decode),
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(as_it_is(false)),
-            Err(error) => return Err(error),
-        };
-        let Some(mark) = mark else {
-            // Every sealed file has a mark, unless it was brought here by something that does not copy them; then it
-            // may be a blob, and a blob is never shortened.
-            return Ok(match is_sealed(info) {
-                true => as_it_is(true),
-                false => Proven {
-                    length: 0,
-                    ..as_it_is(true)
-                },
-            });
-        };
         let mut proven = Proven {
             length: 0,
             hasher: None,
             sealed: false,
             marks: true,
+        };
+        let mark = match file.mark() {
+            Ok(mark) => mark.as_deref().and_then(Mark::decode),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                return Ok(Proven {
+                    length: info.length,
+                    sealed: is_sealed(info),
+                    marks: false,
+                    ..proven
+                });
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(mark) = mark else {
+            // Nothing of it was ever acknowledged.
+            return Ok(proven);
         };
         let (mut hasher, mut read) = (Hasher::new(mark.algorithm), 0);
         for point in [mark.acknowledged, mark.latest] {
