@@ -6,7 +6,7 @@ use std::sync::Arc;
 use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
 use registry_gc::Janitor;
-use registry_storage::kv::OpenError;
+use registry_storage::kv::{self, OpenError};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
 use registry_storage::records::Records;
 
@@ -38,8 +38,8 @@ impl Stores {
     ///
     /// # Errors
     /// All of [`OpenError`].
-    pub fn open(directory: &Path, lifetimes: Lifetimes) -> Result<Self, OpenError> {
-        let embedded = registry_storage::open(directory, TokioRuntime::shared())?;
+    pub fn open(directory: &Path, lifetimes: Lifetimes, options: kv::Options) -> Result<Self, OpenError> {
+        let embedded = registry_storage::open_with(directory, TokioRuntime::shared(), options)?;
         Ok(Self::on(
             Arc::new(embedded.kv),
             Arc::new(embedded.bytes),

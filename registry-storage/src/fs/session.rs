@@ -337,6 +337,11 @@ impl Session {
         }
         // The mark first: without it the permissions mean nothing, and with them it could not be set.
         self.mark()?;
+        if !self.marks {
+            // Nothing but the permissions will tell that the content is whole, so it is before they say so.
+            self.dirty = true;
+            self.flush(tree)?;
+        }
         match &self.file {
             Some(file) => file.set_mode(SEALED).map_err(store_error),
             None => Ok(()),

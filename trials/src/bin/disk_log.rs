@@ -61,7 +61,9 @@ impl Arguments {
             Some(name) => vec![name.parse()?],
         };
         if let Some(cut) = self.at {
-            let trial = omissions.first().map_or(honest, |omission| Trial::without(*omission));
+            let trial = omissions
+                .first()
+                .map_or(honest, |omission| Trial::without(*omission));
             let violation = replay(trial, self.seed, cut);
             match &violation {
                 Some(violation) => print!("{violation}"),

@@ -66,6 +66,19 @@ pub struct Trial {
     pub durability: Durability,
     /// The kind of sync that is left out.
     pub omit: Option<Omission>,
+    /// What kind of file system it is.
+    pub disk: FileSystem,
+}
+
+/// A kind of file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// Does what POSIX says and nothing beyond that, and keeps extended attributes.
+    Posix,
+    /// The same, without extended attributes.
+    Unmarked,
+    /// Without extended attributes, but makes a file longer only once the bytes are written.
+    UnmarkedOrdered,
 }
 
 impl Trial {
@@ -73,19 +86,29 @@ impl Trial {
     pub const STRICT: Trial = Trial {
         durability: Durability::Strict,
         omit: None,
+        disk: FileSystem::Posix,
     };
 
     /// Only records are synced.
     pub const RELAXED: Trial = Trial {
         durability: Durability::Relaxed,
         omit: None,
+        disk: FileSystem::Posix,
     };
 
     /// Everything is promised, and one kind of sync left out.
     pub fn without(omission: Omission) -> Trial {
         Trial {
-            durability: Durability::Strict,
             omit: Some(omission),
+            ..Trial::STRICT
+        }
+    }
+
+    /// Every sync is made, on another kind of file system.
+    pub fn on(disk: FileSystem) -> Trial {
+        Trial {
+            disk,
+            ..Trial::STRICT
         }
     }
 
@@ -94,9 +117,22 @@ impl Trial {
         match (self.durability, number) {
             (_, 1) => (Survival::Everything, Strictness::Everything),
             (Durability::Strict, 0) => (Survival::Nothing, Strictness::Everything),
+            (Durability::Strict, _) if self.disk == FileSystem::UnmarkedOrdered => {
+                (Survival::Ordered, Strictness::Everything)
+            }
             (Durability::Strict, _) => (Survival::Any, Strictness::Everything),
             (_, 0) => (Survival::Nothing, Strictness::Records),
             (_, _) => (Survival::Ordered, Strictness::Records),
+        }
+    }
+}
+
+impl Trial {
+    /// The disk, as this kind of file system has it.
+    fn marked(&self, disk: SimulatedDisk) -> SimulatedDisk {
+        match self.disk {
+            FileSystem::Posix => disk,
+            FileSystem::Unmarked | FileSystem::UnmarkedOrdered => disk.without_marks(),
         }
     }
 }
@@ -227,7 +263,7 @@ impl Log {
             report.disks += 1;
             let mut dice = Dice::new(self.seed.rotate_left(32) ^ (cut * DRAWS + draw) as u64);
             let (survival, strictness) = self.trial.draw(draw);
-            let disk = replayed.platter.cut(survival, &mut dice);
+            let disk = self.trial.marked(replayed.platter.cut(survival, &mut dice));
             let (kv, clock) = replayed.records(survival, &mut dice);
             let world = World::after_a_cut(kv, disk, clock, self.trial);
             let looked = block_on(

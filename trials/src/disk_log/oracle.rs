@@ -58,10 +58,7 @@ pub(super) enum Note {
 impl Note {
     /// Whether this is an answer that must be kept.
     pub(super) fn promises(&self) -> bool {
-        !matches!(
-            self,
-            Note::Ending(_) | Note::TagTried { .. } | Note::Refused(_)
-        )
+        !matches!(self, Note::Ending(_) | Note::TagTried { .. } | Note::Refused(_))
     }
 }
 
@@ -87,7 +84,8 @@ impl Library {
     pub(super) fn new(seed: u64) -> Library {
         // None, two that are kept in the records, and six in files.
         let lengths = [0, 9, 16, 17, 300, 701, 1500, 2048, 3001];
-        let make = |(number, length): (usize, &usize)| content(seed.wrapping_mul(31) ^ number as u64, *length);
+        let make =
+            |(number, length): (usize, &usize)| content(seed.wrapping_mul(31) ^ number as u64, *length);
         Library {
             contents: lengths.iter().enumerate().map(make).collect(),
             manifests: BTreeMap::new(),
@@ -221,22 +219,11 @@ impl Promises {
                         upload.ending = true;
                     }
                 }
-                Note::Blob {
-                    repository,
-                    content,
-                } => {
+                Note::Blob { repository, content } => {
                     self.blobs.insert((repository, content), until);
                 }
-                Note::TagTried {
-                    repository,
-                    tag,
-                    to,
-                } => self.tag(repository, tag).push(to),
-                Note::TagIs {
-                    repository,
-                    tag,
-                    at,
-                } => *self.tag(repository, tag) = vec![at],
+                Note::TagTried { repository, tag, to } => self.tag(repository, tag).push(to),
+                Note::TagIs { repository, tag, at } => *self.tag(repository, tag) = vec![at],
                 Note::Refused(_) => {}
             },
         }
@@ -455,12 +442,7 @@ impl Look<'_> {
             let locations = self.locations(table).await?;
             named.extend(locations.into_iter().map(|(_, location, _)| location));
         }
-        match self
-            .files()
-            .await?
-            .into_iter()
-            .find(|file| !named.contains(file))
-        {
+        match self.files().await?.into_iter().find(|file| !named.contains(file)) {
             None => Ok(()),
             Some(file) => broken(NAMED, format!("{file} is named by no record")),
         }
@@ -507,7 +489,10 @@ impl Look<'_> {
             .await;
         match finished {
             Ok(_) => self.blob(UPLOADS, repository, upload.content).await,
-            Err(why) => broken(UPLOADS, format!("upload {id} cannot be resumed at {received}: {why:?}")),
+            Err(why) => broken(
+                UPLOADS,
+                format!("upload {id} cannot be resumed at {received}: {why:?}"),
+            ),
         }
     }
 

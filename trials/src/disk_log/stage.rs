@@ -200,7 +200,7 @@ impl World {
             inner: MemoryKv::with_clock(stage.clock.clock()),
             log: log.clone(),
         };
-        let disk = Arc::new(super::recorded(log));
+        let disk = Arc::new(trial.marked(super::recorded(log)));
         Self::of(Arc::new(kv), disk, stage.clone(), stage.clock.clone(), trial)
     }
 

@@ -235,7 +235,9 @@ impl Client<'_> {
 
     async fn resume_left(&mut self) -> Result<()> {
         let Some(Left { id, content }) = self.left.pop() else {
-            return self.push_in_parts(self.dice.clone().below(Library::CONTENTS)).await;
+            return self
+                .push_in_parts(self.dice.clone().below(Library::CONTENTS))
+                .await;
         };
         let at = self.status(&id).await?;
         let rest = self.bytes(content).slice(at as usize..);
@@ -338,4 +340,3 @@ pub(super) fn whole(bytes: Bytes) -> ByteStream {
         false => once(bytes),
     }
 }
-

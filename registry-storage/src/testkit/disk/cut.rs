@@ -82,8 +82,7 @@ impl Platter {
 
     /// Whether everything is durable, so that every cut leaves the same.
     pub fn is_settled(&self) -> bool {
-        let file =
-            |file: &File| file.changes.is_empty() && file.modes.is_empty() && file.marks.is_empty();
+        let file = |file: &File| file.changes.is_empty() && file.modes.is_empty() && file.marks.is_empty();
         self.files.iter().all(file)
             && self
                 .directories
@@ -112,9 +111,9 @@ impl Platter {
                 self.change(path, Named::File(Some(*file)));
             }
             DiskOp::Unlink { path } => self.change(path, Named::File(None)),
-            DiskOp::Write { file, at, bytes } => self.files[file.0]
-                .changes
-                .push(Change::Write(*at, bytes.clone())),
+            DiskOp::Write { file, at, bytes } => {
+                self.files[file.0].changes.push(Change::Write(*at, bytes.clone()))
+            }
             DiskOp::SetLen { file, length } => self.files[file.0].changes.push(Change::SetLen(*length)),
             DiskOp::SetMode { file, mode } => self.files[file.0].modes.push(*mode),
             DiskOp::SetMark { file, mark } => self.files[file.0].marks.push(mark.clone()),
@@ -140,7 +139,11 @@ impl Platter {
         let mut directories = Directories::new();
         let mut reached = vec![PathBuf::from(ROOT)];
         while let Some(path) = reached.pop() {
-            let Directory { files, directories: below, .. } = self.directories[&path].cut(survival, dice);
+            let Directory {
+                files,
+                directories: below,
+                ..
+            } = self.directories[&path].cut(survival, dice);
             reached.extend(below);
             directories.insert(path, files);
         }
@@ -313,9 +316,19 @@ mod tests {
             file.write_at(b" or not", 6).unwrap();
             file.set_mode(0o444).unwrap();
         });
-        assert!(found.iter().flatten().all(|(data, _)| data.starts_with(b"synced")));
+        assert!(
+            found
+                .iter()
+                .flatten()
+                .all(|(data, _)| data.starts_with(b"synced"))
+        );
         assert_eq!(found.iter().flatten().count(), found.len());
-        for possible in [&b"synced"[..], b"synced or not", b"synced\0\0\0\0\0\0\0", b"synced or"] {
+        for possible in [
+            &b"synced"[..],
+            b"synced or not",
+            b"synced\0\0\0\0\0\0\0",
+            b"synced or",
+        ] {
             assert!(
                 found.iter().flatten().any(|(data, _)| data == possible),
                 "{possible:?}"
@@ -348,7 +361,12 @@ mod tests {
             file.write_at(b"one ", 0).unwrap();
             file.write_at(b"two", 4).unwrap();
         });
-        assert!(found.iter().flatten().all(|(data, _)| b"one two".starts_with(data)));
+        assert!(
+            found
+                .iter()
+                .flatten()
+                .all(|(data, _)| b"one two".starts_with(data))
+        );
         assert!(found.iter().flatten().any(|(data, _)| data == b"one t"));
     }
 }

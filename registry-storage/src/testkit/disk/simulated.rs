@@ -96,6 +96,7 @@ struct State {
     files: Vec<Content>,
     directories: Directories,
     recorder: Option<Recorder>,
+    marks: bool,
 }
 
 impl State {
@@ -133,7 +134,11 @@ pub struct SimulatedDisk(Arc<Mutex<State>>);
 impl SimulatedDisk {
     /// A disk with nothing but the directory [`ROOT`], which tells `recorder` what is done to it.
     pub fn recorded_by(recorder: Recorder) -> Self {
-        Self::of(Vec::new(), [(ROOT.into(), BTreeMap::new())].into(), Some(recorder))
+        Self::of(
+            Vec::new(),
+            [(ROOT.into(), BTreeMap::new())].into(),
+            Some(recorder),
+        )
     }
 
     pub(super) fn of(files: Vec<Content>, directories: Directories, recorder: Option<Recorder>) -> Self {
@@ -141,7 +146,15 @@ impl SimulatedDisk {
             files,
             directories,
             recorder,
+            marks: true,
         })))
+    }
+
+    /// The same disk, without a place for marks.
+    #[must_use]
+    pub fn without_marks(self) -> Self {
+        self.state().marks = false;
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -297,11 +310,17 @@ impl DiskFile for SimulatedFile {
 
     fn mark(&self) -> io::Result<Option<Vec<u8>>> {
         let state = self.disk.state();
+        if !state.marks {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         Ok(state.files[self.id.0].mark.as_ref().map(|mark| mark.to_vec()))
     }
 
     fn set_mark(&self, mark: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
+        if !state.marks {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let content = &mut state.files[self.id.0];
         if content.mode & 0o200 == 0 {
             return Err(io::ErrorKind::PermissionDenied.into());

@@ -82,9 +82,7 @@ fn describe(loaded: &Loaded) {
         println!("durability: none; everything is gone when berth stops");
     } else {
         println!("keeps: records and blobs in {}", config.data.display());
-        println!(
-            "durability: strict; what is acknowledged was synced to the disk, and survives a crash and a power cut"
-        );
+        println!("durability: {}", config.durability.promise());
     }
     if config.allow_anonymous {
         println!("access: everybody who can reach it may push, pull and delete");
@@ -111,7 +109,7 @@ fn data(config: &Config) -> Result<(), Problem> {
     if !config.data.join("records").exists() {
         return writable(&config.data).map_err(|why| Problem::of("data", why));
     }
-    match Stores::open(&config.data, config.lifetimes) {
+    match Stores::open(&config.data, config.lifetimes, config.store_options()) {
         Ok(_) => Ok(()),
         Err(OpenError::InUse(_)) => {
             println!("the data is in use: a server runs on it");

@@ -11,7 +11,7 @@ use registry_auth::StaticPolicy;
 use registry_core::http::Service;
 use registry_core::wrappers::Authorized;
 use server_hyper::admin::Admin;
-use server_hyper::config::{Config, Loaded, Problem};
+use server_hyper::config::{Config, Durability, Loaded, Problem};
 use server_hyper::metrics::Metrics;
 use server_hyper::tls::Tls;
 use server_hyper::{Handle, Server, Stores, TokioRuntime, logging};
@@ -161,7 +161,10 @@ fn stores(loaded: &Loaded) -> Result<Stores, Problem> {
     if config.memory {
         return Ok(Stores::memory(config.lifetimes));
     }
-    Stores::open(&config.data, config.lifetimes).map_err(|error| problem(loaded, "data", &error))
+    let options = config.store_options();
+    #[cfg(feature = "omit-sync")]
+    let options = server_hyper::omission::left_out(options).map_err(|why| Problem::of("durability", why))?;
+    Stores::open(&config.data, config.lifetimes, options).map_err(|error| problem(loaded, "data", &error))
 }
 
 /// Says where the registry is, what it keeps, and how to begin.
@@ -186,6 +189,9 @@ fn announce(config: &Config, server: &Server, admin: Option<&Server>) {
     } else {
         let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
         tracing::info!("records and blobs are in {}", data.display());
+        if config.durability == Durability::Relaxed {
+            tracing::warn!("durability: {}", config.durability.promise());
+        }
     }
     if config.allow_anonymous {
         tracing::warn!("no accounts: everybody who can reach this registry may push, pull and delete");
