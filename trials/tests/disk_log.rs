@@ -21,7 +21,7 @@ fn assert_kept(report: &Report) {
 
 #[test]
 fn nothing_acknowledged_is_lost_wherever_the_power_is_cut() {
-    assert_kept(&cut(Trial::STRICT, 2000));
+    assert_kept(&cut(Trial::STRICT, 1500));
 }
 
 #[test]
@@ -43,12 +43,12 @@ fn each_sync_that_is_left_out_is_missed() {
 
 #[test]
 fn relaxed_keeps_every_record_loses_nothing_to_a_kill_and_is_never_wrong() {
-    assert_kept(&cut(Trial::RELAXED, 800));
+    assert_kept(&cut(Trial::RELAXED, 600));
 }
 
 #[test]
 fn without_extended_attributes_a_file_system_must_write_bytes_before_lengths() {
-    assert_kept(&cut(Trial::on(FileSystem::UnmarkedOrdered), 800));
+    assert_kept(&cut(Trial::on(FileSystem::UnmarkedOrdered), 600));
     let report = cut(Trial::on(FileSystem::Unmarked), 20_000);
     let violation = report.violations.first();
     let violation = violation.expect("a length alone says nothing after a power cut");

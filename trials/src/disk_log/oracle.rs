@@ -51,6 +51,8 @@ pub(super) enum Note {
         tag: Tag,
         at: Option<Digest>,
     },
+    /// The process was killed; the machine runs on.
+    Killed,
     /// Something was refused.
     Refused(#[allow(dead_code, reason = "shown with the log")] String),
 }
@@ -58,7 +60,10 @@ pub(super) enum Note {
 impl Note {
     /// Whether this is an answer that must be kept.
     pub(super) fn promises(&self) -> bool {
-        !matches!(self, Note::Ending(_) | Note::TagTried { .. } | Note::Refused(_))
+        !matches!(
+            self,
+            Note::Ending(_) | Note::TagTried { .. } | Note::Killed | Note::Refused(_)
+        )
     }
 }
 
@@ -224,7 +229,7 @@ impl Promises {
                 }
                 Note::TagTried { repository, tag, to } => self.tag(repository, tag).push(to),
                 Note::TagIs { repository, tag, at } => *self.tag(repository, tag) = vec![at],
-                Note::Refused(_) => {}
+                Note::Killed | Note::Refused(_) => {}
             },
         }
     }

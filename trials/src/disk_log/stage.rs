@@ -74,9 +74,12 @@ impl Stage {
         self.jobs.as_ref().map_or(0, |jobs| lock(jobs).len())
     }
 
-    /// Runs all of `actors` to their ends, one step of one of them at a time.
-    pub(super) fn together(&self, mut actors: Vec<BoxFuture<'_, ()>>, dice: &mut Dice) {
-        while !actors.is_empty() {
+    /// Runs all of `actors` to their ends, one step of one of them at a time; or, as when a process is killed, for a
+    /// number of steps, after which they and their blocking work are no more.
+    pub(super) fn together(&self, mut actors: Vec<BoxFuture<'_, ()>>, steps: Option<usize>, dice: &mut Dice) {
+        let mut step = 0;
+        while !actors.is_empty() && steps.is_none_or(|steps| step < steps) {
+            step += 1;
             let jobs = self.jobs();
             match dice.below(actors.len() + jobs).checked_sub(actors.len()) {
                 Some(job) => {
@@ -93,8 +96,12 @@ impl Stage {
                 }
             }
         }
+        let killed = !actors.is_empty();
+        drop(actors);
         while let Some(job) = self.take_job(0) {
-            job();
+            if !killed {
+                job();
+            }
         }
     }
 }
@@ -149,9 +156,18 @@ pub(super) async fn pause() {
 }
 
 /// Records whose commits are written down, and around each of which others go on.
-struct LoggedKv {
+pub(super) struct LoggedKv {
     inner: MemoryKv,
     log: Entries,
+}
+
+impl LoggedKv {
+    pub(super) fn new(clock: &ManualClock, log: &Entries) -> Arc<LoggedKv> {
+        Arc::new(LoggedKv {
+            inner: MemoryKv::with_clock(clock.clock()),
+            log: log.clone(),
+        })
+    }
 }
 
 #[async_trait]
@@ -194,14 +210,15 @@ pub(super) struct World {
 }
 
 impl World {
-    /// One whose log is written.
-    pub(super) fn logged(stage: &Arc<Stage>, log: &Entries, trial: Trial) -> World {
-        let kv = LoggedKv {
-            inner: MemoryKv::with_clock(stage.clock.clock()),
-            log: log.clone(),
-        };
-        let disk = Arc::new(trial.marked(super::recorded(log)));
-        Self::of(Arc::new(kv), disk, stage.clone(), stage.clock.clone(), trial)
+    /// One whose log is written, on what an earlier one may have left.
+    pub(super) fn logged(
+        stage: &Arc<Stage>,
+        kv: &Arc<LoggedKv>,
+        disk: &SimulatedDisk,
+        trial: Trial,
+    ) -> Arc<World> {
+        let (kv, disk, clock) = (kv.clone(), Arc::new(disk.clone()), stage.clock.clone());
+        Arc::new(Self::of(kv, disk, stage.clone(), clock, trial))
     }
 
     /// One that finds what a power cut left.

@@ -1,7 +1,7 @@
 //! What is done to the registry while its log is written.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,17 +14,20 @@ use registry_storage::clock::ManualClock;
 use registry_storage::testkit::disk::Dice;
 
 use super::oracle::{INDEX, Library, Made, Note, OCI};
-use super::stage::{Entries, Stage, World, pause};
-use super::{BEGIN, Entry, Trial};
+use super::stage::{Entries, LoggedKv, Stage, World, pause};
+use super::{BEGIN, Entry, Trial, recorded};
 
 /// Clients at once.
 const CLIENTS: usize = 3;
 
 /// How often time passes.
-const PHASES: usize = 3;
+const PHASES: usize = 4;
 
 /// What a client does in a phase.
 const STEPS: usize = 4;
+
+/// Steps of anybody within which a process is killed that is.
+const KILLED_WITHIN: usize = 600;
 
 /// Plays one run. Gives what happened, and what was pushed.
 pub(super) fn play(trial: Trial, seed: u64) -> (Vec<Entry>, Library) {
@@ -32,11 +35,13 @@ pub(super) fn play(trial: Trial, seed: u64) -> (Vec<Entry>, Library) {
     let clock = ManualClock::at(BEGIN);
     let stage = Stage::new(clock.clone(), dice.fork());
     let log = Entries::default();
-    let world = World::logged(&stage, &log, trial);
+    let kv = LoggedKv::new(&clock, &log);
+    let disk = trial.marked(recorded(&log));
+    let mut world = World::logged(&stage, &kv, &disk, trial);
     let library = Mutex::new(Library::new(seed));
     let mut clients: Vec<Client<'_>> = (0..CLIENTS)
         .map(|number| Client {
-            world: &world,
+            world: world.clone(),
             log: &log,
             library: &library,
             repository: format!("client/{number}").parse().expect("a name"),
@@ -48,27 +53,36 @@ pub(super) fn play(trial: Trial, seed: u64) -> (Vec<Entry>, Library) {
         .collect();
     for phase in 0..PHASES {
         if phase > 0 {
-            let hours = *dice.pick(&[1, 25, 30]);
+            let hours = *dice.pick(&[0, 1, 25, 30]);
             clock.advance(Duration::from_secs(hours * 3600));
             log.push(Entry::Clock(clock.now()));
         }
         let mut actors: Vec<BoxFuture<'_, ()>> = Vec::new();
         for client in &mut clients {
+            client.world = world.clone();
             actors.push(Box::pin(client.phase()));
         }
-        let world = &world;
+        let tidied = world.clone();
         actors.push(Box::pin(async move {
             for _ in 0..2 {
                 pause().await;
-                world.tidy().await.expect("the collector's steps never fail here");
+                tidied
+                    .tidy()
+                    .await
+                    .expect("the collector's steps never fail here");
             }
         }));
-        stage.together(actors, &mut dice);
+        // Often the process is killed on the way, and another goes on with what the system still has.
+        let steps = dice.once_in(2).then(|| dice.below(KILLED_WITHIN));
+        stage.together(actors, steps, &mut dice);
+        if steps.is_some() {
+            log.push(Entry::Note(Note::Killed));
+            world = World::logged(&stage, &kv, &disk, trial);
+        }
     }
-    let entries = log.take();
     drop(clients);
     let library = library.into_inner().unwrap_or_else(PoisonError::into_inner);
-    (entries, library)
+    (log.take(), library)
 }
 
 /// An upload that its client has left for later.
@@ -79,7 +93,7 @@ struct Left {
 
 /// Works in a repository of its own, on contents that all share.
 struct Client<'w> {
-    world: &'w World,
+    world: Arc<World>,
     log: &'w Entries,
     library: &'w Mutex<Library>,
     repository: RepositoryName,
@@ -206,6 +220,11 @@ impl Client<'_> {
         let id = self.begin(content).await?;
         let bytes = self.bytes(content);
         let mut at = 0;
+        // Found again by a client whose server was killed meanwhile.
+        self.left.push(Left {
+            id: id.clone(),
+            content,
+        });
         for _ in 0..=self.dice.below(3) {
             let rest = bytes.len() - at as usize;
             let end = at as usize + self.dice.below(rest + 1);
@@ -221,9 +240,9 @@ impl Client<'_> {
             }
         }
         if self.dice.once_in(3) {
-            self.left.push(Left { id, content });
             return Ok(());
         }
+        self.left.pop();
         if self.dice.once_in(2) {
             at = self
                 .append(&id, at, sent(bytes.slice(at as usize..), 1000, false))
