@@ -39,7 +39,7 @@ pub fn open(directory: impl AsRef<Path>, runtime: Arc<dyn Runtime>) -> Result<Em
     open_with(directory, runtime, Options::default())
 }
 
-/// Opens a directory as [`open`] does, with its records kept as `options` say.
+/// Opens a directory as [`open`] does, kept as `options` say.
 ///
 /// # Errors
 /// All of [`OpenError`].
@@ -62,7 +62,7 @@ pub(crate) fn open_parts(
     options: Options,
 ) -> Result<Embedded, OpenError> {
     let (records, blobs) = (directory.join("records"), directory.join("blobs"));
-    let bytes = FsBytes::open(&blobs, runtime)?;
+    let bytes = FsBytes::open_with(&blobs, runtime, options.durability)?;
     let kv = EmbeddedKv::open_as(&records, options, |found| {
         identity::join(&records, &blobs, found).map(Some)
     })?;

@@ -7,6 +7,7 @@
 
 pub mod backup;
 pub mod clock;
+mod durability;
 mod embedded;
 pub mod fs;
 mod identity;
@@ -17,4 +18,7 @@ pub mod records;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
+pub use durability::Durability;
+#[cfg(any(feature = "omit-sync", feature = "testkit"))]
+pub use durability::Omission;
 pub use embedded::{Embedded, open, open_with};

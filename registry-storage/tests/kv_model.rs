@@ -116,6 +116,7 @@ fn follow(engine: EngineKind, steps: &[Step]) -> Result<(), TestCaseError> {
             clock: clock.clock(),
             engine,
             capacity: 64 << 20,
+            ..Options::default()
         };
         EmbeddedKv::open(directory.path(), options).unwrap()
     };

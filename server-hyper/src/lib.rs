@@ -12,6 +12,8 @@ mod io;
 pub mod logging;
 pub mod metrics;
 mod observe;
+#[cfg(feature = "omit-sync")]
+pub mod omission;
 mod runtime;
 mod server;
 mod stores;

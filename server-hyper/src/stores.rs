@@ -6,6 +6,7 @@ use std::sync::Arc;
 use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
 use registry_gc::{Hold, Janitor};
+use registry_storage::Durability;
 use registry_storage::backup::{DumpError, Dumped};
 use registry_storage::kv::{self, EmbeddedKv, EngineKind, OpenError};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
@@ -55,6 +56,8 @@ pub struct StoreOptions {
     pub lifetimes: Lifetimes,
     /// What keeps the records.
     pub engine: EngineKind,
+    /// What an acknowledged write survives.
+    pub durability: Durability,
     /// How the registry behaves.
     pub registry: Options,
 }
@@ -73,6 +76,7 @@ impl Stores {
     pub fn open(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
         let records = kv::Options {
             engine: options.engine,
+            durability: options.durability,
             ..kv::Options::default()
         };
         let embedded = registry_storage::open_with(directory, TokioRuntime::shared(), records)?;

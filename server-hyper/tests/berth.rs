@@ -276,6 +276,15 @@ fn a_check_says_what_keeps_the_records_and_refuses_what_another_engine_made() {
 }
 
 #[test]
+fn a_check_says_what_relaxed_gives_up() {
+    let output = run(&["check", "--allow-anonymous", "--set", "durability=relaxed"]);
+    let said = text(&output.stdout);
+    for expected in ["durability: relaxed", "power cut may be unknown"] {
+        assert!(said.contains(expected), "{expected} is not in\n{said}");
+    }
+}
+
+#[test]
 fn a_check_fails_with_every_problem_and_its_key() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("a-file");

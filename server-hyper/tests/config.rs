@@ -110,8 +110,8 @@ fn what_is_wrong_is_told_with_its_place_its_name_and_what_is_allowed() {
              such as \"127.0.0.1:5000\" or \"[::1]:5000\", or several of them",
         ),
         (
-            file("durability = \"relaxed\"\n"),
-            "berth.toml:1:14: durability: \"relaxed\" is not allowed; allowed is \"strict\"",
+            file("durability = \"lax\"\n"),
+            "berth.toml:1:14: durability: \"lax\" is not allowed; allowed is one of \"strict\", \"relaxed\"",
         ),
         (
             file("[limits]\npage_size = 0\n"),

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod crash;
+pub mod disk_log;
 pub mod faults;
 pub mod mounted;
 pub mod server;

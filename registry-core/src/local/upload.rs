@@ -109,17 +109,20 @@ impl LocalRegistry {
             None => Some(once(head)),
             Some(rest) => Some(Box::pin(once(head).chain(rest)) as ByteStream),
         };
-        if let Some(bytes) = bytes {
-            let algorithm = if received == 0 {
-                digest.algorithm()
-            } else {
-                claim.algorithm
-            };
-            if let Err(why) = self.uploads.append(id, algorithm, Some(received), bytes).await {
-                return Err(self.not_taken(&claim, why).await);
+        let sealed = match bytes {
+            None => self.uploads.seal(id, digest).await,
+            Some(bytes) => {
+                let algorithm = if received == 0 {
+                    digest.algorithm()
+                } else {
+                    claim.algorithm
+                };
+                self.uploads
+                    .finish(id, algorithm, Some(received), bytes, digest)
+                    .await
             }
-        }
-        match self.uploads.seal(id, digest).await {
+        };
+        match sealed {
             Ok(size) => {
                 self.publish(
                     &claim,

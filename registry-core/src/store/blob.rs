@@ -116,6 +116,25 @@ pub trait UploadStore: Send + Sync + 'static {
     /// [`StoreError::DigestMismatch`]; [`StoreError::Superseded`]; [`StoreError::Full`]; [`StoreError::Failed`].
     async fn seal(&self, id: &UploadId, digest: &Digest) -> Result<u64, StoreError>;
 
+    /// Appends the last bytes and seals, in one: nothing needs to be durable before this answers, so that a store can
+    /// do with one sync what [`append`](UploadStore::append) and then [`seal`](UploadStore::seal) do with two. If it
+    /// fails, the bytes that came are kept as an append keeps them, and [`received`](UploadStore::received) tells how
+    /// many.
+    ///
+    /// # Errors
+    /// Those of `append` and of `seal`.
+    async fn finish(
+        &self,
+        id: &UploadId,
+        algorithm: Algorithm,
+        at: Option<u64>,
+        bytes: ByteStream,
+        digest: &Digest,
+    ) -> Result<u64, StoreError> {
+        self.append(id, algorithm, at, bytes).await?;
+        self.seal(id, digest).await
+    }
+
     /// Ends every writer of the upload and forgets what is held in memory for it. Called only once the location is
     /// doomed: the bytes may be given back at once; the location itself is for the collector to unlink, after the
     /// time that a late writer may still be at it.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use futures_util::StreamExt;
 use registry_core::store::StoreError;
-use registry_core::{ByteStream, Runtime};
+use registry_core::{ByteStream, Digest, Runtime};
 
 use super::sessions::Writer;
 
@@ -78,12 +78,21 @@ async fn written(writing: Option<Writing>) -> Result<Vec<u8>, StoreError> {
     Ok(buffer)
 }
 
+/// What follows the last byte.
+pub(super) enum End {
+    /// Nothing yet: it is made durable.
+    Open,
+    /// The content is whole, and has this digest.
+    Sealed(Digest),
+}
+
 /// Appends what the stream gives, and makes it durable. Gives the new length.
 pub(super) async fn append(
     runtime: &Arc<dyn Runtime>,
     appending: &AtomicUsize,
     writer: Writer,
     mut bytes: ByteStream,
+    end: End,
 ) -> Result<u64, StoreError> {
     let appending = Appending::begin(appending);
     let writer = Arc::new(writer);
@@ -114,9 +123,15 @@ pub(super) async fn append(
     written(writing).await?;
     let (send, receive) = oneshot::channel();
     runtime.spawn_blocking(Box::new(move || {
-        let ended = writer.write(&filling).and_then(|()| match broken {
-            Some(error) => Err(StoreError::Sender(error)),
-            None => writer.finish(),
+        let ended = writer.write(&filling).and_then(|()| match (broken, end) {
+            (Some(error), _) => {
+                if let Err(error) = writer.keep() {
+                    tracing::debug!(%error, "what was received would be sent again after a restart");
+                }
+                Err(StoreError::Sender(error))
+            }
+            (None, End::Open) => writer.finish(),
+            (None, End::Sealed(digest)) => writer.seal(&digest),
         });
         let _caller_gone = send.send(ended);
     }));

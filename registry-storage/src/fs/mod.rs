@@ -1,17 +1,18 @@
 //! Bytes in files of a local directory.
 //!
 //! Each upload is one file, written from its first byte at the place where it will be read: publishing moves
-//! nothing. Nothing is acknowledged before `fdatasync`, nor before the directory that names the file is synced.
+//! nothing. Nothing is acknowledged before it is synced, nor before the directory that names the file is synced.
 //! A sync that failed is final for its file, since the system may have dropped what it could not write.
 
 mod append;
+pub mod disk;
 mod lock;
+mod mark;
 mod name;
 mod session;
 mod sessions;
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -26,8 +27,11 @@ use registry_core::{Algorithm, BlobRead, ByteStream, Digest, Runtime, UploadId};
 pub use lock::{DirectoryLock, lock};
 pub(crate) use session::SEALED;
 
+use crate::durability::{Durability, Syncs};
 use crate::kv::{OpenError, create_and_lock};
 
+use append::End;
+use disk::{Disk, FileSystem};
 use name::{FileName, Tree};
 use sessions::Sessions;
 
@@ -47,19 +51,58 @@ impl FsBytes {
     /// # Errors
     /// [`OpenError::Io`], [`OpenError::InUse`].
     pub fn open(root: impl Into<PathBuf>, runtime: Arc<dyn Runtime>) -> Result<Self, OpenError> {
+        Self::open_with(root, runtime, Durability::Strict)
+    }
+
+    /// Uses a directory as [`open`](FsBytes::open) does, with bytes that survive what `durability` says.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`], [`OpenError::InUse`].
+    pub fn open_with(
+        root: impl Into<PathBuf>,
+        runtime: Arc<dyn Runtime>,
+        durability: Durability,
+    ) -> Result<Self, OpenError> {
         let root = root.into();
         let lock = create_and_lock(&root)?;
-        Ok(FsBytes {
+        let disk = Arc::new(FileSystem);
+        Ok(Self::on(disk, root, runtime, durability.syncs(), Some(lock)))
+    }
+
+    /// Uses a directory of a disk.
+    pub(crate) fn on(
+        disk: Arc<dyn Disk>,
+        root: PathBuf,
+        runtime: Arc<dyn Runtime>,
+        syncs: Syncs,
+        lock: Option<DirectoryLock>,
+    ) -> Self {
+        FsBytes {
             runtime,
-            sessions: Arc::new(Sessions::new(Tree::new(root), Some(lock))),
+            sessions: Arc::new(Sessions::new(Tree::new(disk, root, syncs), lock)),
             appending: Arc::default(),
-        })
+        }
     }
 
     /// Runs work on the sessions where blocking is allowed.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Arc<Sessions>) -> T + Send + 'static) -> T {
         let sessions = self.sessions.clone();
         blocking(&*self.runtime, move || work(&sessions)).await
+    }
+
+    async fn take_in(
+        &self,
+        id: &UploadId,
+        algorithm: Algorithm,
+        at: Option<u64>,
+        bytes: ByteStream,
+        end: End,
+    ) -> Result<u64, StoreError> {
+        let name = FileName::of(id);
+        let writer = self
+            .run(move |sessions| sessions.begin(&name, algorithm, at))
+            .await?;
+        append::append(&self.runtime, &self.appending, writer, bytes, end).await
     }
 }
 
@@ -90,15 +133,14 @@ impl BlobStore for FsBytes {
         let missing = || StoreError::Missing(location.clone());
         let name = FileName::at(location).ok_or_else(missing)?;
         let opened = self.run(move |sessions| {
-            let file = File::open(sessions.tree().path(&name))?;
-            let length = file.metadata()?.len();
-            io::Result::Ok((file, length))
+            let (file, length) = sessions.tree().read(&name)?;
+            match range.start <= range.end && range.end <= length {
+                true => file.into_read(range).map(Some),
+                false => Ok(None),
+            }
         });
         match opened.await {
-            Ok((file, length)) if range.start <= range.end && range.end <= length => {
-                Ok(BlobRead::File(Arc::new(file), range))
-            }
-            Ok(_) => Err(missing()),
+            Ok(read) => read.ok_or_else(missing),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
             Err(error) => Err(StoreError::Failed(error)),
         }
@@ -108,14 +150,8 @@ impl BlobStore for FsBytes {
         let Some(name) = FileName::at(location) else {
             return Ok(None);
         };
-        match self
-            .run(move |sessions| std::fs::metadata(sessions.tree().path(&name)))
-            .await
-        {
-            Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::Failed(error)),
-        }
+        let info = self.run(move |sessions| sessions.tree().info(&name)).await;
+        Ok(info.map_err(StoreError::Failed)?.map(|info| info.length))
     }
 
     async fn unlink(&self, location: &Location) -> Result<(), StoreError> {
@@ -165,17 +201,24 @@ impl UploadStore for FsBytes {
         at: Option<u64>,
         bytes: ByteStream,
     ) -> Result<u64, StoreError> {
-        let name = FileName::of(id);
-        let writer = self
-            .run(move |sessions| sessions.begin(&name, algorithm, at))
-            .await?;
-        append::append(&self.runtime, &self.appending, writer, bytes).await
+        self.take_in(id, algorithm, at, bytes, End::Open).await
     }
 
     async fn seal(&self, id: &UploadId, digest: &Digest) -> Result<u64, StoreError> {
         let (name, digest) = (FileName::of(id), *digest);
         self.run(move |sessions| sessions.with(&name, |session, tree| session.seal(tree, &digest)))
             .await
+    }
+
+    async fn finish(
+        &self,
+        id: &UploadId,
+        algorithm: Algorithm,
+        at: Option<u64>,
+        bytes: ByteStream,
+        digest: &Digest,
+    ) -> Result<u64, StoreError> {
+        self.take_in(id, algorithm, at, bytes, End::Sealed(*digest)).await
     }
 
     async fn discard(&self, id: &UploadId) {

@@ -1,14 +1,19 @@
 //! Where a file lies below the root, and the directories on the way.
 
 use std::fmt;
-use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use registry_core::store::Location;
 use registry_core::{Digest, UploadId};
+
+use super::disk::{Access, Disk, DiskFile, FileInfo};
+use crate::durability::Syncs;
+
+/// Permissions of a file that is still written.
+pub(super) const ARRIVING: u32 = 0o600;
 
 /// A file below the root: two hex digits, a slash, and a name of 32 or 64 hex digits that begins with those two.
 /// Nothing else ever becomes a path.
@@ -67,6 +72,9 @@ impl fmt::Display for FileName {
 
 /// The directory with its 256 subdirectories, which are made when they are first needed.
 pub(super) struct Tree {
+    disk: Arc<dyn Disk>,
+    /// Which syncs are made here.
+    pub(super) syncs: Syncs,
     root: PathBuf,
     /// Which subdirectories this process knows to survive a power cut.
     durable: [AtomicBool; 256],
@@ -76,10 +84,6 @@ impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tree({})", self.root.display())
     }
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 /// Nothing there is as good as gone.
@@ -92,14 +96,16 @@ fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 impl Tree {
-    pub(super) fn new(root: PathBuf) -> Self {
+    pub(super) fn new(disk: Arc<dyn Disk>, root: PathBuf, syncs: Syncs) -> Self {
         Tree {
+            disk,
+            syncs,
             root,
             durable: [const { AtomicBool::new(false) }; 256],
         }
     }
 
-    pub(super) fn path(&self, name: &FileName) -> PathBuf {
+    fn path(&self, name: &FileName) -> PathBuf {
         self.root.join(&name.0)
     }
 
@@ -107,42 +113,60 @@ impl Tree {
         self.root.join(&name.0[..2])
     }
 
+    /// Opens a file to be read, and tells how long it is.
+    pub(super) fn read(&self, name: &FileName) -> io::Result<(Box<dyn DiskFile>, u64)> {
+        let file = self.disk.open(&self.path(name), Access::Read)?;
+        let length = file.info()?.length;
+        Ok((file, length))
+    }
+
+    /// What is known of a file, if it is there.
+    pub(super) fn info(&self, name: &FileName) -> io::Result<Option<FileInfo>> {
+        if_found(self.disk.info(&self.path(name)))
+    }
+
     /// Opens a file that is there, for reading and writing.
-    pub(super) fn open(&self, name: &FileName) -> io::Result<Option<File>> {
+    pub(super) fn open(&self, name: &FileName) -> io::Result<Option<Box<dyn DiskFile>>> {
         let path = self.path(name);
-        if_found(match File::options().read(true).write(true).open(&path) {
+        if_found(match self.disk.open(&path, Access::Write) {
             // A sealed file, which is only to be read again.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&path),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.disk.open(&path, Access::Read)
+            }
             opened => opened,
         })
     }
 
     /// Creates a file that is not there.
-    pub(super) fn create(&self, name: &FileName) -> io::Result<File> {
-        let create = || {
-            File::options()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(self.path(name))
-        };
-        match create() {
+    pub(super) fn create(&self, name: &FileName) -> io::Result<Box<dyn DiskFile>> {
+        let path = self.path(name);
+        match self.disk.create_new(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                match std::fs::create_dir(self.directory(name)) {
+                match self.disk.create_dir(&self.directory(name)) {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                    _ => create(),
+                    _ => self.disk.create_new(&path),
                 }
             }
             created => created,
         }
     }
 
+    /// Lets a file be written again that was sealed, and opens it.
+    pub(super) fn unseal(&self, name: &FileName) -> io::Result<Box<dyn DiskFile>> {
+        let path = self.path(name);
+        self.disk.set_mode(&path, ARRIVING)?;
+        self.disk.open(&path, Access::Write)
+    }
+
     /// Makes the entry that names a file survive a power cut, and the one that names its directory.
     pub(super) fn sync_entry(&self, name: &FileName) -> io::Result<()> {
-        sync_directory(&self.directory(name))?;
+        if !self.syncs.directory {
+            return Ok(());
+        }
+        self.disk.sync_dir(&self.directory(name))?;
         let durable = &self.durable[usize::from(name.fan())];
         if !durable.load(Ordering::Acquire) {
-            sync_directory(&self.root)?;
+            self.disk.sync_dir(&self.root)?;
             durable.store(true, Ordering::Release);
         }
         Ok(())
@@ -150,9 +174,11 @@ impl Tree {
 
     /// Removes a file if it is there, so that it stays removed.
     pub(super) fn unlink(&self, name: &FileName) -> io::Result<()> {
-        if_found(std::fs::remove_file(self.path(name)))?;
+        if_found(self.disk.unlink(&self.path(name)))?;
         // Also if it was gone: an earlier removal may not have got as far as this.
-        if_found(sync_directory(&self.directory(name)))?;
+        if self.syncs.directory {
+            if_found(self.disk.sync_dir(&self.directory(name)))?;
+        }
         Ok(())
     }
 
@@ -160,8 +186,8 @@ impl Tree {
     pub(super) fn truncate(&self, name: &FileName) -> io::Result<()> {
         let path = self.path(name);
         // A sealed file lost to one that was there before.
-        match if_found(std::fs::set_permissions(&path, Permissions::from_mode(0o600)))? {
-            Some(()) => File::options().write(true).open(&path)?.set_len(0),
+        match if_found(self.disk.set_mode(&path, ARRIVING))? {
+            Some(()) => self.disk.open(&path, Access::Write)?.set_len(0),
             None => Ok(()),
         }
     }
@@ -176,12 +202,11 @@ impl Tree {
             if page.len() >= limit || format!("{directory}0").as_str() <= after {
                 continue;
             }
-            let Some(entries) = if_found(std::fs::read_dir(self.root.join(&directory)))? else {
+            let Some(entries) = if_found(self.disk.read_dir(&self.root.join(&directory)))? else {
                 continue;
             };
             let mut names = Vec::new();
-            for entry in entries {
-                let file = entry?.file_name();
+            for file in entries {
                 let name = file
                     .to_str()
                     .and_then(|file| FileName::parse(&format!("{directory}/{file}")));

@@ -1,12 +1,13 @@
 //! One upload's file while somebody works on it.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::ops::Range;
 
 use registry_core::store::StoreError;
 use registry_core::{Algorithm, Digest, Hasher};
 
+use super::disk::{DiskFile, FileInfo};
+use super::mark::{Mark, Point};
 use super::name::{FileName, Tree};
 use super::store_error;
 
@@ -18,6 +19,13 @@ const REREAD: usize = 256 << 10;
 /// the process.
 pub(crate) const SEALED: u32 = 0o444;
 
+/// Permissions of a file whose sync failed: what the system still shows of it need not be on the disk, and after a
+/// restart nothing else would tell.
+const BROKEN: u32 = 0;
+
+/// After how many written bytes a file is marked anew: so much of an upload whose process is killed is sent again.
+const MARK_EVERY: u64 = 8 << 20;
+
 /// What is known of one file. Its owner holds the lock around it for each call.
 pub(super) struct Session {
     name: FileName,
@@ -27,10 +35,16 @@ pub(super) struct Session {
     /// Whether the directory was looked at; only then do the fields below say something.
     opened: bool,
     /// `None` while there is no file.
-    file: Option<File>,
+    file: Option<Box<dyn DiskFile>>,
     length: u64,
     /// Of the first `length` bytes; `None` if it would have to be made by reading them.
     hasher: Option<Hasher>,
+    /// What is durable, as the next mark repeats it.
+    acknowledged: Option<Point>,
+    /// The length at the last mark.
+    marked: u64,
+    /// Whether the file system keeps marks. If not, a file's length is all there is to go by.
+    marks: bool,
     /// The content is complete.
     sealed: bool,
     /// Written since the last sync.
@@ -52,11 +66,18 @@ impl Session {
             file: None,
             length: 0,
             hasher: None,
+            acknowledged: None,
+            marked: 0,
+            marks: true,
             sealed: false,
             dirty: false,
             entry_durable: false,
             failed: None,
         }
+    }
+
+    pub(super) fn name(&self) -> &FileName {
+        &self.name
     }
 
     pub(super) fn ended(&self) -> bool {
@@ -75,19 +96,63 @@ impl Session {
         self.hasher = None;
     }
 
+    /// Looks what there is of the file, keeps as much of it as its mark proves, and makes that durable.
     fn open(&mut self, tree: &Tree) -> Result<(), StoreError> {
+        self.sound()?;
         if self.opened {
             return Ok(());
         }
-        self.file = tree.open(&self.name).map_err(StoreError::Failed)?;
-        if let Some(file) = &self.file {
-            let metadata = file.metadata().map_err(StoreError::Failed)?;
-            self.length = metadata.len();
-            self.sealed = metadata.permissions().mode() & 0o222 == 0;
-            // An earlier process may have written this and not got to its sync.
-            self.dirty = true;
+        let Some(mut file) = tree.open(&self.name).map_err(StoreError::Failed)? else {
+            self.opened = true;
+            return Ok(());
+        };
+        let info = file.info().map_err(StoreError::Failed)?;
+        if info.mode == BROKEN {
+            let why = format!("{} could not be synced at an earlier time", self.name);
+            return Err(StoreError::Failed(io::Error::other(why)));
         }
+        let proven = Proven::of(&*file, info).map_err(StoreError::Failed)?;
+        if !proven.sealed && is_sealed(info) {
+            file = tree.unseal(&self.name).map_err(StoreError::Failed)?;
+        }
+        if proven.length < info.length {
+            file.set_len(proven.length).map_err(store_error)?;
+        }
+        (self.length, self.marked) = (proven.length, proven.length);
+        (self.hasher, self.sealed, self.marks) = (proven.hasher, proven.sealed, proven.marks);
+        self.file = Some(file);
         self.opened = true;
+        // An earlier process may have written this and not got to its sync; and the next mark may name it only once
+        // it is durable.
+        self.dirty = true;
+        self.flush(tree)?;
+        self.acknowledged = self.point();
+        Ok(())
+    }
+
+    /// What is there, as a mark names it.
+    fn point(&self) -> Option<Point> {
+        let hasher = self.hasher.as_ref()?;
+        Some(Point::of(hasher, self.length))
+    }
+
+    /// Marks what is there, where marks are kept and the hash of all of it is at hand.
+    fn mark(&mut self) -> Result<(), StoreError> {
+        let (Some(file), Some(hasher), true) = (&self.file, &self.hasher, self.marks) else {
+            return Ok(());
+        };
+        let algorithm = hasher.algorithm();
+        let mark = Mark {
+            algorithm,
+            acknowledged: self.acknowledged.unwrap_or_else(|| Point::start(algorithm)),
+            latest: Point::of(hasher, self.length),
+            whole: self.sealed,
+        };
+        match file.set_mark(&mark.encode()) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.marks = false,
+            marked => marked.map_err(store_error)?,
+        }
+        self.marked = self.length;
         Ok(())
     }
 
@@ -102,14 +167,29 @@ impl Session {
     /// Makes all that was written survive a power cut.
     pub(super) fn sync(&mut self, tree: &Tree) -> Result<(), StoreError> {
         self.sound()?;
+        if self.dirty {
+            self.mark()?;
+        }
+        self.flush(tree)?;
+        self.acknowledged = self.point();
+        Ok(())
+    }
+
+    /// The sync itself, after which nothing is marked that was not before.
+    fn flush(&mut self, tree: &Tree) -> Result<(), StoreError> {
         let Some(file) = &self.file else {
             return Ok(());
         };
+        let wanted = match self.sealed {
+            true => tree.syncs.file,
+            false => tree.syncs.upload_state,
+        };
         let synced = || {
-            match (self.dirty, self.sealed) {
-                (true, true) => file.sync_all()?, // The permissions too.
-                (true, false) => file.sync_data()?,
-                (false, _) => {}
+            match self.dirty && wanted {
+                // The mark and the permissions too.
+                true if self.marks || self.sealed => file.sync_all()?,
+                true => file.sync_data()?,
+                false => {}
             }
             if !self.entry_durable {
                 tree.sync_entry(&self.name)?;
@@ -118,6 +198,9 @@ impl Session {
         };
         if let Err(error) = synced() {
             let error: io::Error = error;
+            if let Err(error) = file.set_mode(BROKEN) {
+                tracing::error!(name = %self.name, %error, "a file that could not be synced cannot be marked as such");
+            }
             self.failed = Some((
                 error.kind(),
                 format!("{} could not be synced: {error}", self.name),
@@ -144,7 +227,6 @@ impl Session {
         algorithm: Algorithm,
         at: Option<u64>,
     ) -> Result<u64, StoreError> {
-        self.sound()?;
         self.open(tree)?;
         if self.sealed {
             return Err(StoreError::Superseded);
@@ -156,6 +238,7 @@ impl Session {
         }
         if self.length == 0 {
             self.hasher = Some(Hasher::new(algorithm));
+            self.acknowledged = None;
         }
         self.epoch += 1;
         Ok(self.epoch)
@@ -193,7 +276,16 @@ impl Session {
             self.length += written as u64;
             rest = &rest[written..];
         }
-        Ok(())
+        match self.length - self.marked < MARK_EVERY {
+            true => Ok(()),
+            false => self.mark(),
+        }
+    }
+
+    /// Keeps what `epoch` wrote from being sent again if this process ends, as far as that costs no sync.
+    pub(super) fn keep(&mut self, epoch: u64) -> Result<(), StoreError> {
+        self.holds(epoch)?;
+        self.mark()
     }
 
     /// Makes what `epoch` wrote durable, if it is not over. Gives the length.
@@ -203,27 +295,57 @@ impl Session {
         Ok(self.length)
     }
 
+    /// Seals what `epoch` wrote, if it is not over.
+    pub(super) fn finish_sealed(
+        &mut self,
+        tree: &Tree,
+        epoch: u64,
+        digest: &Digest,
+    ) -> Result<u64, StoreError> {
+        self.holds(epoch)?;
+        self.seal(tree, digest)
+    }
+
     /// Ends every writer's epoch; checks the content against `digest`, makes it durable, and gives its length.
     pub(super) fn seal(&mut self, tree: &Tree, digest: &Digest) -> Result<u64, StoreError> {
-        self.sound()?;
         self.open(tree)?;
         self.epoch += 1;
         let actual = self.digest(digest.algorithm()).map_err(StoreError::Failed)?;
         if actual != *digest {
             return Err(StoreError::DigestMismatch { actual });
         }
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(tree.create(&self.name).map_err(store_error)?),
-        };
-        file.set_permissions(std::fs::Permissions::from_mode(SEALED))
-            .map_err(store_error)?;
-        self.sealed = true;
-        self.dirty = true;
-        self.sync(tree)?;
+        if !self.sealed {
+            self.sealed = true;
+            if let Err(error) = self.set_sealed(tree, digest.algorithm()) {
+                self.sealed = false;
+                return Err(error);
+            }
+            self.dirty = true;
+        }
+        self.flush(tree)?;
         // Whoever comes again opens the file anew; nothing needs to be held for what is finished.
         self.end();
         Ok(self.length)
+    }
+
+    fn set_sealed(&mut self, tree: &Tree, algorithm: Algorithm) -> Result<(), StoreError> {
+        if self.file.is_none() {
+            self.file = Some(tree.create(&self.name).map_err(store_error)?);
+        }
+        if self.length == 0 && self.hasher.is_none() {
+            self.hasher = Some(Hasher::new(algorithm));
+        }
+        // The mark first: without it the permissions mean nothing, and with them it could not be set.
+        self.mark()?;
+        if !self.marks {
+            // Nothing but the permissions will tell that the content is whole, so it is before they say so.
+            self.dirty = true;
+            self.flush(tree)?;
+        }
+        match &self.file {
+            Some(file) => file.set_mode(SEALED).map_err(store_error),
+            None => Ok(()),
+        }
     }
 
     /// The digest of all that is there, from the saved state if there is one of this algorithm.
@@ -233,37 +355,99 @@ impl Session {
             (_, None) => Ok(Digest::of(algorithm, b"")),
             (_, Some(file)) => {
                 let mut hasher = Hasher::new(algorithm);
-                let mut buffer = vec![0; REREAD];
-                let mut at = 0;
-                while at < self.length {
-                    let wanted = buffer.len().min((self.length - at) as usize);
-                    match file.read_at(&mut buffer[..wanted], at) {
-                        Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                        Ok(read) => {
-                            hasher.update(&buffer[..read]);
-                            at += read as u64;
-                        }
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Err(error) => return Err(error),
-                    }
-                }
+                read_into(&mut hasher, &**file, 0..self.length)?;
                 Ok(hasher.finish())
             }
         }
     }
 }
 
+fn is_sealed(info: FileInfo) -> bool {
+    info.mode & 0o222 == 0
+}
+
+/// Hashes a part of a file.
+fn read_into(hasher: &mut Hasher, file: &dyn DiskFile, part: Range<u64>) -> io::Result<()> {
+    let mut buffer = vec![0; REREAD.min((part.end - part.start) as usize)];
+    let mut at = part.start;
+    while at < part.end {
+        let wanted = buffer.len().min((part.end - at) as usize);
+        match file.read_at(&mut buffer[..wanted], at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                hasher.update(&buffer[..read]);
+                at += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// What is known of a file that was there.
+struct Proven {
+    length: u64,
+    hasher: Option<Hasher>,
+    sealed: bool,
+    marks: bool,
+}
+
+impl Proven {
+    fn of(file: &dyn DiskFile, info: FileInfo) -> io::Result<Proven> {
+        let mut proven = Proven {
+            length: 0,
+            hasher: None,
+            sealed: false,
+            marks: true,
+        };
+        let mark = match file.mark() {
+            Ok(mark) => mark.as_deref().and_then(Mark::decode),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                return Ok(Proven {
+                    length: info.length,
+                    sealed: is_sealed(info),
+                    marks: false,
+                    ..proven
+                });
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(mark) = mark else {
+            // Nothing of it was ever acknowledged.
+            return Ok(proven);
+        };
+        let (mut hasher, mut read) = (Hasher::new(mark.algorithm), 0);
+        for point in [mark.acknowledged, mark.latest] {
+            if !(read..=info.length).contains(&point.length) {
+                continue;
+            }
+            read_into(&mut hasher, file, read..point.length)?;
+            read = point.length;
+            if Point::of(&hasher, read) == point {
+                proven.length = read;
+                proven.hasher = Some(hasher.clone());
+                proven.sealed = is_sealed(info) && mark.whole && point == mark.latest && read == info.length;
+            }
+        }
+        Ok(proven)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::disk::FileSystem;
     use super::*;
+    use crate::durability::Syncs;
     use registry_core::UploadId;
+    use std::sync::Arc;
 
     #[test]
     fn a_sync_that_failed_is_final_for_its_file() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("blobs");
         std::fs::create_dir(&root).unwrap();
-        let tree = Tree::new(root.clone());
+        let tree = Tree::new(Arc::new(FileSystem), root.clone(), Syncs::ALL);
         let mut session = Session::new(FileName::of(&UploadId::new(7)));
         let epoch = session.begin(&tree, Algorithm::Sha256, Some(0)).unwrap();
         session.write(&tree, epoch, b"bytes").unwrap();

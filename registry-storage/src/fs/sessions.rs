@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use registry_core::Algorithm;
 use registry_core::store::StoreError;
+use registry_core::{Algorithm, Digest};
 
 use super::DirectoryLock;
 use super::name::{FileName, Tree};
@@ -62,9 +62,24 @@ impl Writer {
         self.left.store(true, Ordering::SeqCst);
     }
 
+    /// Marks what was written, for whoever goes on after this process has ended.
+    pub(super) fn keep(&self) -> Result<(), StoreError> {
+        lock(&self.session).keep(self.epoch)
+    }
+
     /// Makes what was written durable. Gives the length.
     pub(super) fn finish(&self) -> Result<u64, StoreError> {
         lock(&self.session).finish(&self.sessions.tree, self.epoch)
+    }
+
+    /// Seals what was written. Gives the length.
+    pub(super) fn seal(&self, digest: &Digest) -> Result<u64, StoreError> {
+        let mut session = lock(&self.session);
+        let sealed = session.finish_sealed(&self.sessions.tree, self.epoch, digest);
+        if session.ended() {
+            self.sessions.forget(session.name(), &self.session);
+        }
+        sealed
     }
 }
 
@@ -188,13 +203,20 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use super::super::disk::FileSystem;
     use super::*;
+    use crate::durability::Syncs;
     use registry_core::UploadId;
+    use std::path::Path;
+
+    fn tree(root: &Path) -> Tree {
+        Tree::new(Arc::new(FileSystem), root.to_owned(), Syncs::ALL)
+    }
 
     #[test]
     fn ten_thousand_idle_uploads_keep_few_sessions_and_none_of_their_bytes_is_lost() {
         let directory = tempfile::tempdir().unwrap();
-        let sessions = Arc::new(Sessions::new(Tree::new(directory.path().to_owned()), None));
+        let sessions = Arc::new(Sessions::new(tree(directory.path()), None));
         let names: Vec<_> = (0..10_000)
             .map(|i| FileName::of(&UploadId::new(i << 64 | i << 120)))
             .collect();
@@ -213,7 +235,7 @@ mod tests {
         }
         assert!(lock(&sessions.map).sessions.len() <= IDLE_MAX + 1);
         for name in names.iter().step_by(20) {
-            let digest = registry_core::Digest::sha256(name.to_string().as_bytes());
+            let digest = Digest::sha256(name.to_string().as_bytes());
             sessions
                 .with(name, |session, tree| session.seal(tree, &digest))
                 .unwrap();
@@ -223,7 +245,7 @@ mod tests {
     #[test]
     fn a_session_in_use_is_not_forgotten() {
         let directory = tempfile::tempdir().unwrap();
-        let sessions = Arc::new(Sessions::new(Tree::new(directory.path().to_owned()), None));
+        let sessions = Arc::new(Sessions::new(tree(directory.path()), None));
         let first = FileName::of(&UploadId::new(0));
         let writer = sessions.begin(&first, Algorithm::Sha256, None).unwrap();
         for i in 1..2 * IDLE_MAX {

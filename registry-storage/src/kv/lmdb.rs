@@ -16,7 +16,7 @@ use registry_core::store::KvError;
 
 use super::engine::{Cause, Engine, Fault, Group, Visit};
 use super::layout;
-use super::{OpenError, damaged};
+use super::{OpenError, Options, damaged};
 use crate::fs::DirectoryLock;
 
 /// One slot for each thread that ever read and has not ended.
@@ -43,7 +43,8 @@ pub(super) struct Lmdb {
 
 impl Lmdb {
     /// Opens or creates the map in a directory.
-    pub(super) fn open(directory: &Path, lock: DirectoryLock, capacity: usize) -> Result<Self, OpenError> {
+    pub(super) fn open(directory: &Path, lock: DirectoryLock, how: &Options) -> Result<Self, OpenError> {
+        let capacity = how.capacity;
         let failed = |error: heed::Error| match error {
             heed::Error::Io(source) if source.kind() == io::ErrorKind::OutOfMemory => {
                 OpenError::AddressSpace {
@@ -60,6 +61,12 @@ impl Lmdb {
         // SAFETY: this flag changes nothing that LMDB promises, only what the system reads in advance: around each
         // page of a store that is not in memory yet, much that nobody asks for.
         unsafe { options.flags(EnvFlags::NO_READ_AHEAD) };
+        #[cfg(feature = "omit-sync")]
+        if !how.durability.syncs().records {
+            // SAFETY: the flag gives up what survives a power cut, after which the file may be damaged in any way. It is
+            // set in a build for trials that are about nothing else, and no process goes on reading the map after one.
+            unsafe { options.flags(EnvFlags::NO_READ_AHEAD | EnvFlags::NO_SYNC) };
+        }
         // SAFETY: the map is sound as long as nobody but this environment changes the file. `lock` is held for as
         // long as the environment lives, so no other process of this program, and no other part of this one, opens
         // the directory; and all that this module does to the file by other means is to make it longer.

@@ -22,6 +22,7 @@ use registry_core::Timestamp;
 use registry_core::store::{Entry, KEY_MAX, Kv, KvError, Stamp, Txn};
 
 use crate::clock::{self, Clock};
+use crate::durability::Durability;
 use crate::fs::{DirectoryLock, lock};
 use crate::identity::StoreId;
 use crate::limits;
@@ -87,15 +88,18 @@ pub struct Options {
     /// Address space set aside for LMDB's file, in bytes: what the file can grow to. It costs neither memory nor disk
     /// until it is used, and may differ from one opening to the next. sled needs none.
     pub capacity: usize,
+    /// What an acknowledged write survives.
+    pub durability: Durability,
 }
 
 impl Default for Options {
-    /// The system's clock, LMDB, and 256 GiB.
+    /// The system's clock, LMDB, 256 GiB, and every sync.
     fn default() -> Self {
         Options {
             clock: clock::system(),
             engine: EngineKind::default(),
             capacity: 256 << 30,
+            durability: Durability::Strict,
         }
     }
 }
@@ -105,6 +109,7 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("engine", &self.engine)
             .field("capacity", &self.capacity)
+            .field("durability", &self.durability)
             .finish_non_exhaustive()
     }
 }
@@ -233,7 +238,7 @@ fn open_engine(directory: &Path, options: &Options) -> Result<Arc<dyn Engine>, O
             asked: options.engine,
         }),
         _ => Ok(match options.engine {
-            EngineKind::Lmdb => Arc::new(Reopening::open(directory, lock, options.capacity)?),
+            EngineKind::Lmdb => Arc::new(Reopening::open(directory, lock, options)?),
             EngineKind::Sled => Arc::new(Sled::open(directory, lock)?),
         }),
     }

@@ -12,23 +12,23 @@ use registry_core::store::{KvError, Stamp};
 
 use super::engine::{Cause, Engine, Fault, Group, Visit};
 use super::lmdb::Lmdb;
-use super::{OpenError, create_and_lock, layout};
+use super::{OpenError, Options, create_and_lock, layout};
 use crate::fs::DirectoryLock;
 
 /// LMDB in a directory; none while it could not be opened again.
 pub(super) struct Reopening {
     directory: PathBuf,
-    capacity: usize,
+    options: Options,
     current: RwLock<Option<Lmdb>>,
 }
 
 impl Reopening {
     /// As [`Lmdb::open`].
-    pub(super) fn open(directory: &Path, lock: DirectoryLock, capacity: usize) -> Result<Self, OpenError> {
+    pub(super) fn open(directory: &Path, lock: DirectoryLock, options: &Options) -> Result<Self, OpenError> {
         Ok(Reopening {
             directory: directory.to_owned(),
-            capacity,
-            current: RwLock::new(Some(Lmdb::open(directory, lock, capacity)?)),
+            options: options.clone(),
+            current: RwLock::new(Some(Lmdb::open(directory, lock, options)?)),
         })
     }
 
@@ -62,7 +62,7 @@ impl Engine for Reopening {
         // Closed first: a directory is open once at a time.
         *current = None;
         let lock = create_and_lock(&self.directory)?;
-        let lmdb = Lmdb::open(&self.directory, lock, self.capacity)?;
+        let lmdb = Lmdb::open(&self.directory, lock, &self.options)?;
         let last = lmdb.get(layout::LAST_KEY).map_err(KvError::from)?;
         let (last, now) = match last {
             Some(stored) => layout::read_last(&stored)?,
@@ -144,7 +144,7 @@ mod tests {
 
     fn start(directory: &Path) -> (Arc<Unsure>, EmbeddedKv) {
         let lock = create_and_lock(directory).unwrap();
-        let inner = Reopening::open(directory, lock, 1 << 30).unwrap();
+        let inner = Reopening::open(directory, lock, &Options::default()).unwrap();
         let (last, now) = format::begin(&inner, directory, layout::FORMAT, None).unwrap();
         let engine = Arc::new(Unsure {
             inner,

@@ -41,6 +41,19 @@ impl MemoryKv {
         }
     }
 
+    /// A map of its own, on another clock, with what is in this one.
+    #[cfg(feature = "testkit")]
+    pub fn fork(&self, clock: Clock) -> MemoryKv {
+        let state = self.state();
+        MemoryKv {
+            clock,
+            state: Mutex::new(State {
+                entries: state.entries.clone(),
+                ..*state
+            }),
+        }
+    }
+
     /// The state with its clock brought up to date. Nothing panics while it is locked, and if something did, each
     /// field would still be whole.
     fn state(&self) -> MutexGuard<'_, State> {

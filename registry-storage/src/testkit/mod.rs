@@ -17,6 +17,7 @@
 
 pub mod blob_store;
 mod content;
+pub mod disk;
 mod interleaved;
 pub mod kv;
 pub mod manifest_store;

@@ -3,6 +3,7 @@
 mod appending;
 mod durability;
 mod fencing;
+mod finishing;
 mod sealing;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use super::{ByteStore, Fixture};
 pub use appending::*;
 pub use durability::*;
 pub use fencing::*;
+pub use finishing::*;
 pub use sealing::*;
 
 /// Stamps one test per clause of the `UploadStore` contract; the word `durable` before the factory adds those about
@@ -39,6 +41,7 @@ macro_rules! upload_store_suite {
                     seal_can_be_repeated_after_reopening,
                     a_sealed_upload_takes_no_more_bytes_after_reopening_either,
                     a_writer_that_never_ended_leaves_a_prefix_across_reopening,
+                    finished_bytes_survive_reopening,
                 ]
             );
         }
@@ -72,6 +75,11 @@ macro_rules! upload_store_suite {
                 seal_can_be_repeated,
                 a_sealed_upload_takes_no_more_bytes,
                 discarding_nothing_is_fine,
+                finish_appends_and_seals,
+                finish_without_any_byte_is_the_empty_content,
+                an_interrupted_finish_keeps_what_came_before,
+                a_finish_under_a_wrong_digest_seals_nothing,
+                an_out_of_order_finish_is_refused,
             ]
         );
     };
@@ -106,6 +114,7 @@ mod tests {
             include_str!("upload_store/appending.rs"),
             include_str!("upload_store/durability.rs"),
             include_str!("upload_store/fencing.rs"),
+            include_str!("upload_store/finishing.rs"),
             include_str!("upload_store/sealing.rs"),
         ));
     }

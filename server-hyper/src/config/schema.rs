@@ -106,11 +106,37 @@ pub struct CollectorConfig {
 /// What an acknowledged write survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// A crash and a power cut.
+    /// The end of the process, a crash of the machine, and a power cut.
     Strict,
+    /// The end of the process; of a crash of the machine or a power cut, only records.
+    Relaxed,
 }
 
-words!(Durability { "strict" => Durability::Strict });
+words!(Durability { "strict" => Durability::Strict, "relaxed" => Durability::Relaxed });
+
+impl Durability {
+    /// What it promises, and what it gives up, in a sentence.
+    pub fn promise(self) -> &'static str {
+        match self {
+            Durability::Strict => {
+                "strict; what is acknowledged was synced to the disk, and survives a crash and a power cut"
+            }
+            Durability::Relaxed => {
+                "relaxed; what is acknowledged survives the end of berth, but blobs pushed shortly before a crash of \
+                 the machine or a power cut may be unknown afterwards, until they are pushed again"
+            }
+        }
+    }
+}
+
+impl From<Durability> for registry_storage::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Strict => registry_storage::Durability::Strict,
+            Durability::Relaxed => registry_storage::Durability::Relaxed,
+        }
+    }
+}
 
 words!(EngineKind { "lmdb" => EngineKind::Lmdb, "sled" => EngineKind::Sled });
 words!(Verify {
@@ -308,6 +334,7 @@ impl Config {
         StoreOptions {
             lifetimes: self.lifetimes,
             engine: self.records_engine,
+            durability: self.durability.into(),
             registry: self.registry_options(),
         }
     }

@@ -69,6 +69,8 @@ pub fn load(
         .find(|(name, _)| name == CONFIG)
         .map(|(_, value)| PathBuf::from(value));
     variables.retain(|(name, _)| name != CONFIG);
+    #[cfg(feature = "omit-sync")]
+    variables.retain(|(name, _)| name != crate::omission::VARIABLE);
     let file = file.map(Path::to_owned).or(named);
 
     let mut reader = Reader::default();

@@ -83,9 +83,7 @@ fn describe(loaded: &Loaded) {
         println!("durability: none; everything is gone when berth stops");
     } else {
         println!("keeps: records and blobs in {}", config.data.display());
-        println!(
-            "durability: strict; what is acknowledged was synced to the disk, and survives a crash and a power cut"
-        );
+        println!("durability: {}", config.durability.promise());
     }
     if !config.memory {
         println!("records: {}", engine(config.records_engine));

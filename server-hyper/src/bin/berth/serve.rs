@@ -11,7 +11,7 @@ use registry_auth::StaticPolicy;
 use registry_core::http::Service;
 use registry_core::wrappers::Authorized;
 use server_hyper::admin::Admin;
-use server_hyper::config::{Config, Loaded, Problem};
+use server_hyper::config::{Config, Durability, Loaded, Problem};
 use server_hyper::control::Control;
 use server_hyper::metrics::Metrics;
 use server_hyper::tls::Tls;
@@ -161,8 +161,10 @@ fn stores(loaded: &Loaded) -> Result<Stores, Problem> {
     if config.memory {
         return Ok(Stores::memory(config.lifetimes));
     }
-    Stores::open(&config.data, config.store_options())
-        .map_err(|error| problem(loaded, Config::key_of(&error), &error))
+    let options = config.store_options();
+    #[cfg(feature = "omit-sync")]
+    let options = server_hyper::omission::left_out(options).map_err(|why| Problem::of("durability", why))?;
+    Stores::open(&config.data, options).map_err(|error| problem(loaded, Config::key_of(&error), &error))
 }
 
 /// Says where the registry is, what it keeps, and how to begin.
@@ -187,6 +189,9 @@ fn announce(config: &Config, server: &Server, admin: Option<&Server>) {
     } else {
         let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
         tracing::info!("records and blobs are in {}", data.display());
+        if config.durability == Durability::Relaxed {
+            tracing::warn!("durability: {}", config.durability.promise());
+        }
     }
     if config.allow_anonymous {
         tracing::warn!("no accounts: everybody who can reach this registry may push, pull and delete");

@@ -17,15 +17,22 @@ pub(crate) struct Version {
 pub(crate) fn run(args: &Version) -> ExitCode {
     let version = env!("CARGO_PKG_VERSION");
     if args.json {
-        let version = serde_json::json!({
+        #[allow(unused_mut, reason = "an ordinary build has nothing to add")]
+        let mut version = serde_json::json!({
             "name": "berth",
             "version": version,
             "architecture": std::env::consts::ARCH,
             "os": std::env::consts::OS,
         });
+        #[cfg(feature = "omit-sync")]
+        {
+            version["omit_sync"] = true.into();
+        }
         println!("{version}");
     } else {
         println!("berth {version}");
+        #[cfg(feature = "omit-sync")]
+        println!("{}", server_hyper::omission::NOTICE);
     }
     ExitCode::SUCCESS
 }
