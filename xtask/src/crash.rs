@@ -18,22 +18,13 @@ pub(crate) struct Args {
 
 /// Whether every promise was kept.
 pub(crate) fn run(args: &Args) -> Result<bool> {
-    let needs_server = !args
-        .arguments
-        .iter()
-        .any(|argument| matches!(argument.as_str(), "--help" | "-h" | "--replay"));
-    build(&["-p", "trials", "--bin", "crash"])?;
-    if needs_server {
-        build(&["-p", "server-hyper", "--bin", "berth"])?;
-    }
+    let told = |flag: &str| args.arguments.iter().any(|argument| argument.starts_with(flag));
     let release = target().join("release");
+    build(&["-p", "trials", "--bin", "crash"])?;
     let mut trial = Command::new(release.join("crash"));
     trial.args(&args.arguments);
-    if !args
-        .arguments
-        .iter()
-        .any(|argument| argument.starts_with("--berth"))
-    {
+    if !["--berth", "--help", "-h", "--replay"].into_iter().any(told) {
+        build(&["-p", "server-hyper", "--bin", "berth"])?;
         trial.arg("--berth").arg(release.join("berth"));
     }
     watched(&mut trial, false)
