@@ -62,7 +62,10 @@ fn house(kv: Arc<MemoryKv>, clock: ManualClock, disk: Arc<dyn Disk>) -> House {
         bytes.clone(),
         bytes.clone(),
         runtime,
-        Options { inline_max: 0 },
+        Options {
+            inline_max: 0,
+            ..Options::default()
+        },
     );
     House {
         registry,
