@@ -17,6 +17,7 @@
 //!    log, since whoever comes across a page that should be split or merged does it. They wait for so long.
 //! 3. What a reader did write, it syncs before it returns. Between two syncs, and outside of a batch, there is so
 //!    much less than one segment; and only segments before the one that a header names are taken to be whole.
+//!    What the committing thread writes while it reads is in the first sync.
 //!
 //! **No segment is used again too early.** That happens once the headers say that the segments with the new
 //! versions are safe, which by the same argument is true.
@@ -31,7 +32,10 @@
 //!
 //! **Opening cuts the log** at the first message that cannot be read, as if it had never been written, which is right
 //! after a power cut, and wrong on a damaged disk. So the number of commits is kept in the tree, and what was
-//! acknowledged of them is noted beside it: a log that ends earlier is refused.
+//! acknowledged of them is noted beside it: a log that ends earlier is refused. By then sled has cut it.
+//!
+//! **sled panics** where its checks of itself fail. Here that is an error. One of its own threads that panics while
+//! it writes to the log leaves the commit waiting, and with it all later ones: that cannot be told from a slow disk.
 
 mod files;
 mod pieces;
@@ -47,7 +51,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use registry_core::store::KvError;
-use sled::{Config, Db, IVec};
+use sled::{Batch, Config, Db, IVec};
 
 use super::OpenError;
 use super::engine::{Cause, Engine, Fault, Group, Visit};
@@ -157,14 +161,30 @@ impl Sled {
     /// Reads, and syncs what sled wrote on the way.
     fn read<T>(&self, read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Fault> {
         let read = guarded(read).map_err(Fault::Failed)?;
-        if !self.is_broken() && guarded(|| Ok(self.db().flush()?)).map_err(Fault::Failed)? > 0 {
-            self.sync().map_err(Fault::Failed)?;
+        if !self.is_broken()
+            && let Err(cause) = self.settle()
+        {
+            // What was read is durable nevertheless; it is the next write that cannot rely on the log.
+            tracing::error!(%cause, "the records' log cannot be synced; the records take no more writes");
         }
         Ok(read)
     }
 
-    /// Makes durable what sled has written. After a sync that failed nobody knows what the disk has, also if the
-    /// next one succeeds.
+    /// Syncs what sled wrote while it read, if it did.
+    fn settle(&self) -> Result<(), Failure> {
+        match self.flush()? {
+            0 => Ok(()),
+            _ => self.sync(),
+        }
+    }
+
+    /// Lets sled write to the log what it has in memory; gives the number of bytes. It fails for good.
+    fn flush(&self) -> Result<usize, Failure> {
+        guarded(|| Ok(self.db().flush()?)).inspect_err(|_| self.broken.store(true, Ordering::SeqCst))
+    }
+
+    /// Makes durable what is in the log. After a sync that failed nobody knows what the disk has, also if the next
+    /// one succeeds.
     fn sync(&self) -> Result<(), Failure> {
         self.files.sync().map_err(|error| {
             self.broken.store(true, Ordering::SeqCst);
@@ -186,36 +206,32 @@ impl Sled {
         Ok(())
     }
 
-    /// Makes changes in the tree and writes them to the log.
-    fn apply(&self, changes: &Changes) -> Result<(), Failure> {
-        guarded(|| {
-            let batch = pieces::batch(self.db(), changes)?;
-            self.db().apply_batch(batch)?;
-            self.db().flush()?;
-            Ok(())
-        })
+    /// What makes the tree have these changes.
+    fn batch(&self, changes: &Changes) -> Result<Batch, Failure> {
+        guarded(|| pieces::batch(self.db(), changes))
     }
 
-    /// Makes changes durable. If nobody knows whether they are, `hidden` becomes what was `before` them.
-    fn commit(&self, changes: &Changes, before: Changes, hidden: &mut Changes) -> Result<(), Fault> {
-        let unknown = |cause| {
-            self.broken.store(true, Ordering::SeqCst);
-            Fault::Unknown(cause)
-        };
-        let committed = match self.apply(changes) {
-            Ok(()) => self.sync().map_err(unknown),
-            // It may have been a page that could not be read, in the middle of the batch; then sled goes on. But a
-            // write that failed is final.
-            Err(cause) if cause.is::<Panicked>() => Err(unknown(cause)),
-            Err(cause) => match self.apply(&before).and_then(|()| self.sync()) {
-                Ok(()) => Err(Fault::Failed(cause)),
-                Err(_) => Err(unknown(cause)),
-            },
-        };
-        if let Err(Fault::Unknown(_)) = committed {
-            *hidden = before;
+    /// Makes a batch durable. All that is in the log is synced when it begins, and it alone when it is in the log.
+    fn commit(&self, batch: Batch) -> Result<(), Failure> {
+        self.flush()?;
+        self.sync()?;
+        guarded(|| Ok(self.db().apply_batch(batch)?))?;
+        self.flush()?;
+        self.sync()
+    }
+
+    /// Gives up a batch that could not be made durable. It may have been a page that could not be read, in the
+    /// middle of the batch; then sled goes on, and the half that is in the tree is undone. A write or a sync that
+    /// failed is final.
+    fn give_up(&self, cause: Failure, before: Changes, hidden: &mut Changes) -> Fault {
+        let undo = || self.commit(self.batch(&before)?);
+        let goes_on = !self.is_broken() && !cause.is::<Panicked>();
+        if goes_on && undo().is_ok() {
+            return Fault::Failed(cause);
         }
-        committed
+        self.broken.store(true, Ordering::SeqCst);
+        *hidden = before;
+        Fault::Unknown(cause)
     }
 }
 
@@ -355,16 +371,16 @@ impl Engine for Sled {
     }
 
     fn write(&self, work: &mut dyn FnMut(&mut dyn Group) -> Result<(), Fault>) -> Result<(), Fault> {
+        if self.is_broken() {
+            let why =
+                "the log could not be written or synced; the records take writes once they are opened again";
+            return Err(Fault::Failed(why.into()));
+        }
         let mut group = SledGroup {
             sled: self,
             changes: BTreeMap::new(),
         };
         work(&mut group)?;
-        if self.is_broken() {
-            return Err(Fault::Failed(
-                "a sync of the log has failed; open the records again".into(),
-            ));
-        }
         let mut changes = group.changes;
         if changes.is_empty() {
             return Ok(());
@@ -379,9 +395,10 @@ impl Engine for Sled {
             let value = guarded(|| pieces::get(self.db(), key)).map_err(Fault::Failed)?;
             before.insert(key.clone(), value);
         }
-        guarded(|| Ok(self.db().flush()?)).map_err(Fault::Unknown)?;
-        self.sync().map_err(Fault::Unknown)?;
-        self.commit(&changes, before, &mut hidden)?;
+        let batch = self.batch(&changes).map_err(Fault::Failed)?;
+        if let Err(cause) = self.commit(batch) {
+            return Err(self.give_up(cause, before, &mut hidden));
+        }
         drop(hidden);
         self.commits.store(commits, Ordering::Relaxed);
         if let Err(error) = self.files.acknowledge(commits) {

@@ -89,16 +89,17 @@ fn after_a_sync_that_failed_readers_see_what_was_before_and_nothing_is_written()
     )
     .unwrap();
 
-    let changes: Changes = [("k1", None), ("k2", Some("new")), ("k3", Some("new"))]
-        .map(|(key, value)| (key.into(), value.map(Into::into)))
-        .into();
-    let before: Changes = [("k1", Some("old")), ("k2", Some("old")), ("k3", None)]
-        .map(|(key, value)| (key.into(), value.map(Into::into)))
-        .into();
-    let mut hidden = sled.hidden.write().unwrap();
-    let outcome = sled.commit(&changes, before, &mut hidden);
-    drop(hidden);
-    assert!(matches!(outcome, Err(Fault::Unknown(_))), "{outcome:?}");
+    let changes = |changes: [(&str, Option<&str>); 3]| -> Changes {
+        changes
+            .map(|(key, value)| (key.into(), value.map(Into::into)))
+            .into()
+    };
+    let batch = sled.batch(&changes([("k1", None), ("k2", Some("new")), ("k3", Some("new"))]));
+    sled.db().apply_batch(batch.unwrap()).unwrap();
+    let cause = sled.sync().unwrap_err();
+    let before = changes([("k1", Some("old")), ("k2", Some("old")), ("k3", None)]);
+    let fault = sled.give_up(cause, before, &mut sled.hidden.write().unwrap());
+    assert!(matches!(fault, Fault::Unknown(_)), "{fault:?}");
     assert_eq!(all(&sled), expected);
     assert_eq!(get(&sled, "k1").unwrap(), b"old");
     assert_eq!(get(&sled, "k3"), None);
@@ -110,6 +111,40 @@ fn after_a_sync_that_failed_readers_see_what_was_before_and_nothing_is_written()
     let sled = open(directory.path());
     put(&sled, &[("k5", b"")]).unwrap();
     assert_eq!(get(&sled, "k4").unwrap(), b"old");
+}
+
+#[test]
+fn what_a_batch_left_half_done_is_undone_if_the_log_is_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let sled = open(directory.path());
+    put(&sled, &[("k1", &[1; 50_000]), ("k2", b"old")]).unwrap();
+    let expected = all(&sled);
+    let before = [
+        ("k1", Some(vec![1; 50_000])),
+        ("k2", Some(b"old".to_vec())),
+        ("k3", None),
+    ];
+    // The half that was written has the pieces of `k1`, and another entry for it.
+    let half = sled
+        .batch(&[(b"k1".to_vec(), Some(vec![2; 60_000]))].into())
+        .unwrap();
+    sled.db().apply_batch(half).unwrap();
+    sled.db()
+        .insert("k1", sled.db().get("k2").unwrap().unwrap())
+        .unwrap();
+    let before = before.map(|(key, value)| (key.into(), value)).into();
+    let fault = sled.give_up(
+        "a page could not be read".into(),
+        before,
+        &mut sled.hidden.write().unwrap(),
+    );
+    assert!(matches!(fault, Fault::Failed(_)), "{fault:?}");
+    assert_eq!(all(&sled), expected);
+    put(&sled, &[("k2", b"new")]).unwrap();
+    drop(sled);
+    let sled = open(directory.path());
+    assert_eq!(get(&sled, "k2").unwrap(), b"new");
+    assert_eq!(get(&sled, "k1").unwrap(), [1; 50_000]);
 }
 
 #[test]
