@@ -197,7 +197,7 @@ impl Work {
 
     /// Opens the engine again, and goes on from what is there: the commit whose outcome was unknown, or the one before.
     fn recover(&mut self, why: String) -> Result<(), Fault> {
-        match self.engine.reopen() {
+        match self.engine.reopen(self.last) {
             Ok(last) => {
                 self.last = last;
                 Ok(())

@@ -51,8 +51,9 @@ pub(super) trait Engine: Send + Sync + 'static {
     fn write(&self, work: &mut dyn FnMut(&mut dyn Group) -> Result<(), Fault>) -> Result<(), Fault>;
 
     /// Opens the store again after a fault whose outcome is [unknown](Fault::Unknown), so that what is there is known,
-    /// and durable. Gives the stamp of the last commit.
-    fn reopen(&self) -> Result<Stamp, Cause> {
+    /// and durable. `_known` is the stamp of the last commit that is known to be. Gives the stamp of the last one there
+    /// is.
+    fn reopen(&self, _known: Stamp) -> Result<Stamp, Cause> {
         Err("this engine cannot be opened again while it is open".into())
     }
 }

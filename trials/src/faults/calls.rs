@@ -48,11 +48,11 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 Box::new(move |place| blob(place, call, error, on)),
             ));
         }
-        all.push((
-            format!("every fdatasync {error}, records"),
-            Box::new(move |place| records(place, error)),
-        ));
         for call in RECORD_CALLS {
+            all.push((
+                format!("every {call} {error}, records"),
+                Box::new(move |place| records(place, call, error)),
+            ));
             all.push((
                 format!("one {call} {error} in a commit, records"),
                 Box::new(move |place| one_record_call(place, call, error)),
@@ -221,14 +221,13 @@ fn data_file(place: &Place) -> PathBuf {
 }
 
 /// Nothing that writes the records works, for a while.
-fn records(place: &Place, error: &'static str) -> Result<Seen> {
+fn records(place: &Place, call: &'static str, error: &'static str) -> Result<Seen> {
     let berth = place.start(&[])?;
     let mut ledger = Ledger::new(berth.address);
     let (large, small) = promise(&mut ledger, 10)?;
     let mut seen = Seen::default();
-    // Synchronising comes after the pages and before the page that makes a commit visible.
     let fault = Fault {
-        call: "fdatasync",
+        call,
         error,
         when: "1+".to_owned(),
         path: data_file(place),
@@ -244,7 +243,7 @@ fn records(place: &Place, error: &'static str) -> Result<Seen> {
         }
     }
     seen.faults = injection.detach()?;
-    // Such a commit has left nothing: the next works without a restart.
+    // The next commits work without a restart.
     let refused = push_through(&mut ledger, 200)?;
     if refused > 0 {
         return Err(failed(format!(
