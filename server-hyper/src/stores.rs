@@ -7,6 +7,7 @@ use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
 use registry_gc::{Hold, Janitor};
 use registry_storage::backup::{DumpError, Dumped};
+use registry_storage::fs::FsBytes;
 use registry_storage::kv::{EmbeddedKv, OpenError};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
 use registry_storage::records::Records;
@@ -60,12 +61,19 @@ impl Stores {
     /// All of [`OpenError`].
     pub fn open(directory: &Path, lifetimes: Lifetimes) -> Result<Self, OpenError> {
         let embedded = registry_storage::open(directory, TokioRuntime::shared())?;
-        let kv = Arc::new(embedded.kv);
-        let stores = Self::on(Arc::clone(&kv) as _, Arc::new(embedded.bytes), lifetimes);
-        Ok(Stores {
-            embedded: Some(kv),
-            ..stores
-        })
+        Ok(Self::embedded(
+            Arc::new(embedded.kv),
+            Arc::new(embedded.bytes),
+            lifetimes,
+        ))
+    }
+
+    /// On stores that are open already.
+    pub fn embedded(kv: Arc<EmbeddedKv>, bytes: Arc<FsBytes>, lifetimes: Lifetimes) -> Self {
+        Stores {
+            embedded: Some(Arc::clone(&kv)),
+            ..Self::on(kv, bytes, lifetimes)
+        }
     }
 
     /// Holds all blobs, so that the records can be dumped and what they name be copied; `None` in memory.

@@ -460,3 +460,35 @@ fn closing_waits_for_what_was_queued() {
     drop((engine, kv));
     assert!(block_on(open(directory.path()).get("k")).unwrap().is_some());
 }
+
+#[test]
+fn what_the_store_keeps_about_itself_is_dumped_and_loaded_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+    drop(open(&from));
+    overwrite(&from, b"\x00of a later version", b"anything");
+    let mut dump = Vec::new();
+    open(&from).dump(&mut dump).unwrap();
+    let mut reader = crate::backup::DumpReader::begin(dump.as_slice()).unwrap();
+    open(&to).load(&mut reader, |_| true).unwrap();
+    let mut again = Vec::new();
+    open(&to).dump(&mut again).unwrap();
+    assert_eq!(dump, again);
+}
+
+#[test]
+fn a_dump_of_newer_records_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut dump = Vec::new();
+    let newer = layout::FORMAT + 1;
+    crate::backup::DumpWriter::begin(&mut dump, newer)
+        .unwrap()
+        .end()
+        .unwrap();
+    let mut reader = crate::backup::DumpReader::begin(dump.as_slice()).unwrap();
+    let refused = open(directory.path()).load(&mut reader, |_| true);
+    assert!(
+        matches!(refused, Err(crate::backup::DumpError::NewerRecords { found, .. }) if found == newer),
+        "{refused:?}"
+    );
+}

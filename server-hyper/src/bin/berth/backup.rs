@@ -73,12 +73,14 @@ fn apart(data: &Path, to: &Path) -> Result<(), String> {
     let whole = |path: &Path| {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         // What is not there yet has no links in it; what is above it may.
-        let there = path
+        let (above, real) = path
             .ancestors()
-            .find_map(|above| Some((above.canonicalize().ok()?, above)));
-        match there {
-            Some((real, above)) => real.join(path.strip_prefix(above).unwrap_or(Path::new(""))),
-            None => path,
+            .find_map(|above| Some((above, above.canonicalize().ok()?)))
+            .unwrap_or((Path::new(""), PathBuf::new()));
+        match path.strip_prefix(above) {
+            Ok(rest) if rest.as_os_str().is_empty() => real,
+            Ok(rest) => real.join(rest),
+            Err(_) => path.clone(),
         }
     };
     let (data, to) = (whole(data), whole(to));
@@ -163,7 +165,7 @@ fn conclude(args: &Backup, written: &Written, progress: &Progress) -> ExitCode {
     } else {
         let time = progress.elapsed();
         println!(
-            "backed up {} records and {} blobs ({}) in {:.1} s; {} copied ({}, {}), {} there already",
+            "backed up {} records and {} files of blobs ({}) in {:.1} s; {} copied ({}, {}), {} there already",
             written.description.records.entries,
             blobs.copied.count + blobs.kept.count,
             size(blobs.copied.bytes + blobs.kept.bytes),
