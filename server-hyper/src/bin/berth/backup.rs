@@ -111,7 +111,7 @@ fn back_up(args: &Backup, data: &Path, progress: &mut Progress) -> Result<Writte
     let mut tell = |told: Told<'_>| match told {
         Told::Records(dumped) => {
             progress.clear();
-            eprintln!("{} records, {}", dumped.entries, size(dumped.bytes));
+            eprintln!("records: {} in {} entries", size(dumped.bytes), dumped.entries);
         }
         Told::Copying(copied) => progress.say(|time| {
             let (new, old) = (copied.copied, copied.kept);
@@ -165,8 +165,8 @@ fn conclude(args: &Backup, written: &Written, progress: &Progress) -> ExitCode {
     } else {
         let time = progress.elapsed();
         println!(
-            "backed up {} records and {} files of blobs ({}) in {:.1} s; {} copied ({}, {}), {} there already",
-            written.description.records.entries,
+            "backed up {} of records and {} files of blobs ({}) in {:.1} s; {} copied ({}, {}), {} there already",
+            size(written.description.records.bytes),
             blobs.copied.count + blobs.kept.count,
             size(blobs.copied.bytes + blobs.kept.bytes),
             time.as_secs_f64(),
@@ -178,6 +178,7 @@ fn conclude(args: &Backup, written: &Written, progress: &Progress) -> ExitCode {
     }
     match blobs.damaged {
         0 => ExitCode::SUCCESS,
+        1 => refuse_line("1 blob is damaged and not in the backup"),
         damaged => refuse_line(&format!("{damaged} blobs are damaged and not in the backup")),
     }
 }

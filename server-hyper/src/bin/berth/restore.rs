@@ -98,7 +98,7 @@ fn fill(
 ) -> Result<(), BackupError> {
     let mut progress = Progress::begin();
     let copied = restoring.fill(source, blobs, options, &mut |told| match told {
-        Told::Records(loaded) => eprintln!("{} records, {}", loaded.entries, size(loaded.bytes)),
+        Told::Records(loaded) => eprintln!("records: {} in {} entries", size(loaded.bytes), loaded.entries),
         Told::Copying(copied) => progress.say(|time| {
             let done = copied.copied;
             let speed = rate(done.bytes, time);
@@ -111,7 +111,7 @@ fn fill(
     })?;
     progress.clear();
     eprintln!(
-        "{} blobs, {} in {:.1} s; now checking all of it",
+        "blobs: {} files, {} in {:.1} s; now checking all of it",
         copied.copied.count,
         size(copied.copied.bytes),
         progress.elapsed().as_secs_f64()
