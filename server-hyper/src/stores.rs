@@ -8,6 +8,7 @@ use registry_core::{LocalRegistry, Options, Registry};
 use registry_gc::{Hold, Janitor};
 use registry_storage::Durability;
 use registry_storage::backup::{DumpError, Dumped};
+use registry_storage::fs::FsBytes;
 use registry_storage::kv::{self, EmbeddedKv, EngineKind, OpenError};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
 use registry_storage::records::Records;
@@ -62,6 +63,17 @@ pub struct StoreOptions {
     pub registry: Options,
 }
 
+impl StoreOptions {
+    /// How the records are kept, and the bytes with them.
+    pub fn records(&self) -> kv::Options {
+        kv::Options {
+            engine: self.engine,
+            durability: self.durability,
+            ..kv::Options::default()
+        }
+    }
+}
+
 impl Stores {
     /// In this process's memory, gone with it.
     pub fn memory(lifetimes: Lifetimes) -> Self {
@@ -74,18 +86,17 @@ impl Stores {
     /// # Errors
     /// All of [`OpenError`].
     pub fn open(directory: &Path, options: StoreOptions) -> Result<Self, OpenError> {
-        let records = kv::Options {
-            engine: options.engine,
-            durability: options.durability,
-            ..kv::Options::default()
-        };
-        let embedded = registry_storage::open_with(directory, TokioRuntime::shared(), records)?;
+        let embedded = registry_storage::open_with(directory, TokioRuntime::shared(), options.records())?;
         let (kv, bytes) = (Arc::new(embedded.kv), Arc::new(embedded.bytes));
-        let stores = Self::on(Arc::clone(&kv) as _, bytes, options.lifetimes, options.registry);
-        Ok(Stores {
-            embedded: Some(kv),
-            ..stores
-        })
+        Ok(Self::embedded(kv, bytes, options))
+    }
+
+    /// On stores that are open already.
+    pub fn embedded(kv: Arc<EmbeddedKv>, bytes: Arc<FsBytes>, options: StoreOptions) -> Self {
+        Stores {
+            embedded: Some(Arc::clone(&kv)),
+            ..Self::on(kv, bytes, options.lifetimes, options.registry)
+        }
     }
 
     /// Holds all blobs, so that the records can be dumped and what they name be copied; `None` in memory.

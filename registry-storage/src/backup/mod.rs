@@ -35,7 +35,7 @@ const DESCRIPTION: &str = "backup.json";
 /// The version of a backup's layout.
 const FORMAT: u32 = 1;
 /// In a directory that a restore has begun to fill, and has not finished: nothing else opens it.
-pub(crate) const UNFINISHED: &str = "RESTORING";
+pub const UNFINISHED: &str = "RESTORING";
 
 /// What `backup.json` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -143,8 +143,7 @@ impl Restoring {
             .load(&mut reader, |key| !is_of_an_upload(key))
             .map_err(undumped(&dump))?;
         tell(Told::Records(&loaded));
-        // Entries about the store itself came with the records, as they were. What else a store keeps beside its
-        // blobs to say which records they belong to is to be written here.
+        // Neither has an identity yet: opening them together gives them one.
         copy::all(&dump, blobs, &self.directory.join("blobs"), tell)
     }
 

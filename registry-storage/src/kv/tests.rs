@@ -183,3 +183,37 @@ fn a_directory_belongs_to_the_engine_that_made_it() {
         );
     });
 }
+
+#[test]
+fn what_the_store_keeps_about_itself_is_dumped_and_loaded_as_it_is() {
+    each(|engine, directory| {
+        let (from, to) = (directory.join("from"), directory.join("to"));
+        drop(open(&from, engine));
+        overwrite(&from, engine, b"\x00of a later version", b"anything");
+        let mut dump = Vec::new();
+        open(&from, engine).dump(&mut dump).unwrap();
+        let mut reader = crate::backup::DumpReader::begin(dump.as_slice()).unwrap();
+        open(&to, engine).load(&mut reader, |_| true).unwrap();
+        let mut again = Vec::new();
+        open(&to, engine).dump(&mut again).unwrap();
+        assert_eq!(dump, again);
+    });
+}
+
+#[test]
+fn a_dump_of_newer_records_is_refused_by_name() {
+    each(|engine, directory| {
+        let mut dump = Vec::new();
+        let newer = layout::FORMAT + 1;
+        crate::backup::DumpWriter::begin(&mut dump, newer)
+            .unwrap()
+            .end()
+            .unwrap();
+        let mut reader = crate::backup::DumpReader::begin(dump.as_slice()).unwrap();
+        let refused = open(directory, engine).load(&mut reader, |_| true);
+        assert!(
+            matches!(refused, Err(crate::backup::DumpError::NewerRecords { found, .. }) if found == newer),
+            "{refused:?}"
+        );
+    });
+}

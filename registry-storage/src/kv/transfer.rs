@@ -43,7 +43,7 @@ impl EmbeddedKv {
     }
 
     /// Fills records that hold nothing yet from a dump: every entry exactly as it was, the ones about the store
-    /// itself too, save the records that `keep` does not want. Blocks. What is in memory of this store is not what
+    /// itself too, save its identity and the records that `keep` does not want. Blocks. What is in memory of this store is not what
     /// it holds afterwards, so it is to be [opened](EmbeddedKv::open) again.
     ///
     /// # Errors
@@ -69,7 +69,8 @@ impl EmbeddedKv {
         }
         let (mut step, mut bytes): (Vec<Pair>, usize) = (Vec::new(), 0);
         while let Some((key, stored)) = dump.next()? {
-            if layout::record_name(&key).is_ok_and(|name| !keep(&name)) {
+            // The copy is a store of its own: its blobs lie elsewhere, and carry its own identity.
+            if key == layout::STORE_KEY || layout::record_name(&key).is_ok_and(|name| !keep(&name)) {
                 continue;
             }
             bytes += key.len() + stored.len();

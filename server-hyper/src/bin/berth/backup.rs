@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use registry_storage::backup::{self, BackupError, Told, Written};
 use server_hyper::TokioRuntime;
+use server_hyper::config::Config;
 use server_hyper::control::Held;
 
 use crate::fsck::holds_records;
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &Backup) -> ExitCode {
         return refuse_line(&why);
     }
     let mut progress = Progress::begin();
-    match back_up(args, &config.data, &mut progress) {
+    match back_up(args, &config, &mut progress) {
         Ok(written) => {
             progress.clear();
             conclude(args, &written, &progress)
@@ -73,12 +74,14 @@ fn apart(data: &Path, to: &Path) -> Result<(), String> {
     let whole = |path: &Path| {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         // What is not there yet has no links in it; what is above it may.
-        let there = path
+        let (above, real) = path
             .ancestors()
-            .find_map(|above| Some((above.canonicalize().ok()?, above)));
-        match there {
-            Some((real, above)) => real.join(path.strip_prefix(above).unwrap_or(Path::new(""))),
-            None => path,
+            .find_map(|above| Some((above, above.canonicalize().ok()?)))
+            .unwrap_or((Path::new(""), PathBuf::new()));
+        match path.strip_prefix(above) {
+            Ok(rest) if rest.as_os_str().is_empty() => real,
+            Ok(rest) => real.join(rest),
+            Err(_) => path.clone(),
         }
     };
     let (data, to) = (whole(data), whole(to));
@@ -103,13 +106,14 @@ impl From<BackupError> for Failure {
     }
 }
 
-fn back_up(args: &Backup, data: &Path, progress: &mut Progress) -> Result<Written, Failure> {
+fn back_up(args: &Backup, config: &Config, progress: &mut Progress) -> Result<Written, Failure> {
+    let data = config.data.as_path();
     let blobs = data.join("blobs");
     let blobs = (!args.records_only).then_some(blobs.as_path());
     let mut tell = |told: Told<'_>| match told {
         Told::Records(dumped) => {
             progress.clear();
-            eprintln!("{} records, {}", dumped.entries, size(dumped.bytes));
+            eprintln!("records: {} in {} entries", size(dumped.bytes), dumped.entries);
         }
         Told::Copying(copied) => progress.say(|time| {
             let (new, old) = (copied.copied, copied.kept);
@@ -139,7 +143,8 @@ fn back_up(args: &Backup, data: &Path, progress: &mut Progress) -> Result<Writte
     // Nobody serves, and while this has the data open nobody will.
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::Server)?;
     let _inside = runtime.enter();
-    let stores = registry_storage::open(data, TokioRuntime::shared()).map_err(BackupError::from)?;
+    let stores = registry_storage::open_with(data, TokioRuntime::shared(), config.store_options().records())
+        .map_err(BackupError::from)?;
     let (dump, out) = io::pipe().map_err(Failure::Server)?;
     std::thread::scope(|scope| {
         let dumping = scope.spawn(|| stores.kv.dump(io::BufWriter::with_capacity(1 << 20, out)));
@@ -163,8 +168,8 @@ fn conclude(args: &Backup, written: &Written, progress: &Progress) -> ExitCode {
     } else {
         let time = progress.elapsed();
         println!(
-            "backed up {} records and {} blobs ({}) in {:.1} s; {} copied ({}, {}), {} there already",
-            written.description.records.entries,
+            "backed up {} of records and {} files of blobs ({}) in {:.1} s; {} copied ({}, {}), {} there already",
+            size(written.description.records.bytes),
             blobs.copied.count + blobs.kept.count,
             size(blobs.copied.bytes + blobs.kept.bytes),
             time.as_secs_f64(),
@@ -176,6 +181,7 @@ fn conclude(args: &Backup, written: &Written, progress: &Progress) -> ExitCode {
     }
     match blobs.damaged {
         0 => ExitCode::SUCCESS,
+        1 => refuse_line("1 blob is damaged and not in the backup"),
         damaged => refuse_line(&format!("{damaged} blobs are damaged and not in the backup")),
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use registry_core::{SAMPLE, Verify};
+use registry_storage::backup::UNFINISHED;
 use registry_storage::kv::{EngineKind, OpenError};
 use server_hyper::Stores;
 use server_hyper::config::{Config, Loaded, Problem};
@@ -138,7 +139,8 @@ fn problems(config: &Config) -> Vec<Problem> {
 
 /// Whether the data can be opened, or the directory for it be made.
 fn data(config: &Config) -> Result<(), Problem> {
-    if !config.data.join("records").exists() {
+    let begun = |name| config.data.join(name).exists();
+    if !begun("records") && !begun(UNFINISHED) {
         return writable(&config.data).map_err(|why| Problem::of("data", why));
     }
     match Stores::open(&config.data, config.store_options()) {

@@ -50,7 +50,8 @@ pub(crate) fn run(args: &Fsck) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     runtime.block_on(async {
-        match registry_storage::open(&config.data, TokioRuntime::shared()) {
+        let options = config.store_options().records();
+        match registry_storage::open_with(&config.data, TokioRuntime::shared(), options) {
             Ok(stores) => match check(stores.kv, stores.bytes, args.deep, args.json).await {
                 Ok(report) if report.findings == 0 => ExitCode::SUCCESS,
                 Ok(_) => ExitCode::FAILURE,

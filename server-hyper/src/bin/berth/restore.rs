@@ -62,13 +62,13 @@ fn restore(args: &Restore, config: &Config) -> Result<ExitCode, BackupError> {
         None => source.blobs()?,
     };
     let restoring = Restoring::begin(&config.data)?;
-    fill(&restoring, &source, &blobs, options(config))?;
+    fill(&restoring, &source, &blobs, config.store_options().records())?;
     let runtime = tokio::runtime::Runtime::new().map_err(|source| BackupError::Io {
         path: config.data.clone(),
         source,
     })?;
     let checked = runtime.block_on(async {
-        let stores = restoring.open(TokioRuntime::shared(), options(config))?;
+        let stores = restoring.open(TokioRuntime::shared(), config.store_options().records())?;
         Ok::<_, BackupError>(check(stores.kv, stores.bytes, true, args.json).await)
     })?;
     let report = match checked {
@@ -85,11 +85,6 @@ fn restore(args: &Restore, config: &Config) -> Result<ExitCode, BackupError> {
     Ok(ExitCode::FAILURE)
 }
 
-/// How the configuration wants its records kept.
-fn options(_config: &Config) -> kv::Options {
-    kv::Options::default()
-}
-
 fn fill(
     restoring: &Restoring,
     source: &Source,
@@ -98,7 +93,7 @@ fn fill(
 ) -> Result<(), BackupError> {
     let mut progress = Progress::begin();
     let copied = restoring.fill(source, blobs, options, &mut |told| match told {
-        Told::Records(loaded) => eprintln!("{} records, {}", loaded.entries, size(loaded.bytes)),
+        Told::Records(loaded) => eprintln!("records: {} in {} entries", size(loaded.bytes), loaded.entries),
         Told::Copying(copied) => progress.say(|time| {
             let done = copied.copied;
             let speed = rate(done.bytes, time);
@@ -111,7 +106,7 @@ fn fill(
     })?;
     progress.clear();
     eprintln!(
-        "{} blobs, {} in {:.1} s; now checking all of it",
+        "blobs: {} files, {} in {:.1} s; now checking all of it",
         copied.copied.count,
         size(copied.copied.bytes),
         progress.elapsed().as_secs_f64()

@@ -1,0 +1,274 @@
+//! Backups, restores and checks by the binary, from outside.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::Method;
+use registry_core::Digest;
+use registry_core::manifest::{OCI_MANIFEST, ParsedManifest};
+
+use support::{Http1, http1, read, request, soon};
+
+/// Content that nobody else has, too large to go inside the records.
+fn content(seed: usize) -> Vec<u8> {
+    let seed = seed.to_le_bytes();
+    seed.iter().copied().cycle().take(20_000).collect()
+}
+
+fn image(blobs: &[Vec<u8>]) -> String {
+    let descriptor = |content: &Vec<u8>| {
+        let (digest, size) = (Digest::sha256(content), content.len());
+        format!(r#"{{"mediaType":"application/x","digest":"{digest}","size":{size}}}"#)
+    };
+    let layers: Vec<_> = blobs[1..].iter().map(descriptor).collect();
+    let (config, layers) = (descriptor(&blobs[0]), layers.join(","));
+    format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#)
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The binary, with nothing of this process's environment that configures it.
+fn berth(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
+    command.args(arguments).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("BERTH_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(arguments: &[&str]) -> (bool, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = berth(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.success(), text(stdout), text(stderr))
+}
+
+/// A server that ends with the test, if it is not killed before.
+struct Serving(Child, SocketAddr);
+
+impl Serving {
+    fn start(data: &str) -> Self {
+        let arguments = [
+            "serve",
+            "--allow-anonymous",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "off",
+            "--print-address",
+            "--log-level",
+            "error",
+            "--data",
+            data,
+        ];
+        let mut child = berth(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        Serving(child, line.trim().parse().expect("an address"))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+async fn push_over(client: &mut Http1, n: usize) -> Option<()> {
+    let blobs = [content(n), content(n % 7 + 1_000_000)];
+    for blob in &blobs {
+        client.ready().await.ok()?;
+        let uri = format!("/v2/a/b/blobs/uploads/?digest={}", Digest::sha256(blob));
+        let answer = client
+            .send_request(request(Method::POST, &uri, blob.clone()))
+            .await
+            .ok()?;
+        assert_eq!(read(answer).await.0, 201);
+    }
+    client.ready().await.ok()?;
+    let mut put = request(Method::PUT, &format!("/v2/a/b/manifests/t{n}"), image(&blobs));
+    put.headers_mut()
+        .insert("content-type", OCI_MANIFEST.parse().unwrap());
+    let answer = client.send_request(put).await.ok()?;
+    (answer.status() == 201).then_some(())
+}
+
+async fn pull_over(address: SocketAddr, n: usize) {
+    let mut client = http1(address).await;
+    let mut get = async |uri: String| {
+        soon(client.ready()).await.unwrap();
+        let answer = soon(client.send_request(support::get(&uri))).await.unwrap();
+        assert_eq!(answer.status(), 200, "{uri}");
+        http_body_util::BodyExt::collect(answer.into_body())
+            .await
+            .unwrap()
+            .to_bytes()
+    };
+    let manifest = get(format!("/v2/a/b/manifests/t{n}")).await;
+    for child in ParsedManifest::parse(Some(OCI_MANIFEST), &manifest)
+        .unwrap()
+        .children
+    {
+        let blob = get(format!("/v2/a/b/blobs/{}", child.digest)).await;
+        assert_eq!(Digest::sha256(&blob), child.digest);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_binary_backs_up_under_load_and_what_it_restores_can_be_pulled() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (data, to, back) = (path("data"), path("backup"), path("back"));
+    let serving = Serving::start(&data);
+    let address = serving.1;
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let load = {
+        let acknowledged = acknowledged.clone();
+        tokio::spawn(async move {
+            let mut client = http1(address).await;
+            while push_over(&mut client, acknowledged.load(Ordering::SeqCst))
+                .await
+                .is_some()
+            {
+                acknowledged.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    };
+    until("some are pushed", async || {
+        acknowledged.load(Ordering::SeqCst) > 20
+    })
+    .await;
+    let (well, _, said) = run(&["fsck", "--data", &data]);
+    assert!(!well && said.contains("is in use"), "{said}");
+
+    let pushed = acknowledged.load(Ordering::SeqCst);
+    let (well, said, progress) = run(&["backup", "--data", &data, &to]);
+    assert!(well && said.starts_with("backed up "), "{said}{progress}");
+    let meanwhile = acknowledged.load(Ordering::SeqCst);
+    until("pushes go on", async || {
+        acknowledged.load(Ordering::SeqCst) > meanwhile + 5
+    })
+    .await;
+    let (well, said, progress) = run(&["backup", "--json", "--data", &data, &to]);
+    assert!(well, "{said}{progress}");
+    let second: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert!(
+        second["blobs"]["copied"]["count"].as_u64().unwrap() > 0,
+        "{second}"
+    );
+    assert!(
+        second["blobs"]["kept"]["count"].as_u64().unwrap() >= pushed as u64,
+        "{second}"
+    );
+    drop(serving);
+    load.await.unwrap();
+
+    let (well, found, said) = run(&["restore", &to, "--data", &back]);
+    assert!(well && found.is_empty(), "{found}{said}");
+    assert!(
+        said.contains("nothing wrong") && said.contains("restored"),
+        "{said}"
+    );
+    let (well, _, said) = run(&["restore", &to, "--data", &back]);
+    assert!(!well && said.contains("is not empty"), "{said}");
+    let serving = Serving::start(&back);
+    for n in 0..pushed {
+        pull_over(serving.1, n).await;
+    }
+}
+
+#[test]
+fn the_binary_backs_up_a_stopped_registry_and_finds_what_is_wrong_with_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (data, to) = (path("data"), path("backup"));
+    drop(Serving::start(&data));
+    let (well, said, progress) = run(&["backup", "--data", &data, &to]);
+    assert!(well, "{said}{progress}");
+    let (well, found, said) = run(&["fsck", "--deep", "--data", &data]);
+    assert!(
+        well && found.is_empty() && said.starts_with("nothing wrong"),
+        "{found}{said}"
+    );
+
+    let orphan = Path::new(&data).join("blobs/ab");
+    fs::create_dir_all(&orphan).unwrap();
+    fs::write(orphan.join("ab0123456789abcdef0123456789abcd"), "lost").unwrap();
+    let (well, found, said) = run(&["fsck", "--data", &data]);
+    assert!(!well && said.contains("1 finding"), "{found}{said}");
+    assert!(
+        found.starts_with("orphan-file: nothing names file:ab/ab01"),
+        "{found}"
+    );
+    let (well, found, _) = run(&["fsck", "--json", "--data", &data]);
+    let lines: Vec<serde_json::Value> = found
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(!well);
+    assert_eq!((lines.len(), &lines[0]["kind"]), (2, &"orphan-file".into()));
+    assert_eq!(lines[1]["checked"]["findings"], 1);
+}
+
+#[test]
+fn commands_on_what_is_no_registry_say_so_and_make_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (none, to) = (path("none"), path("backup"));
+    for (arguments, expected) in [
+        (vec!["fsck", "--data", &none], "holds no registry"),
+        (vec!["backup", "--data", &none, &to], "holds no registry"),
+        (vec!["restore", &to, "--data", &none], "is no whole backup"),
+        (vec!["fsck", "--memory"], "memory"),
+    ] {
+        let (well, _, said) = run(&arguments);
+        assert!(
+            !well && said.starts_with("berth: ") && said.contains(expected),
+            "{arguments:?}: {said}"
+        );
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    // A restore that did not come to its end is told by all.
+    fs::create_dir(&none).unwrap();
+    fs::write(Path::new(&none).join("RESTORING"), "").unwrap();
+    for arguments in [
+        vec![
+            "serve",
+            "--allow-anonymous",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            &none,
+        ],
+        vec!["check", "--allow-anonymous", "--data", &none],
+    ] {
+        let (well, _, said) = run(&arguments);
+        assert!(
+            !well && said.contains("a restore did not come to its end"),
+            "{arguments:?}: {said}"
+        );
+    }
+}
