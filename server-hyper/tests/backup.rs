@@ -125,7 +125,7 @@ impl Busy {
         let embedded = registry_storage::open_with(data, TokioRuntime::shared(), options).unwrap();
         let kv = Arc::new(embedded.kv);
         Arc::new(Busy {
-            stores: Stores::embedded(kv.clone(), Arc::new(embedded.bytes), options()),
+            stores: Stores::embedded(kv.clone(), Arc::new(embedded.bytes), self::options()),
             records: Records::new(kv.clone(), TokioRuntime::shared(), LIFETIMES),
             kv,
             clock,
