@@ -21,7 +21,7 @@ fn assert_kept(report: &Report) {
 
 #[test]
 fn nothing_acknowledged_is_lost_wherever_the_power_is_cut() {
-    assert_kept(&cut(Trial::STRICT, 1500));
+    assert_kept(&cut(Trial::STRICT, 2500));
 }
 
 #[test]

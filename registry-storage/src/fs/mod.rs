@@ -2,7 +2,8 @@
 //!
 //! Each upload is one file, written from its first byte at the place where it will be read: publishing moves
 //! nothing. Nothing is acknowledged before it is synced, nor before the directory that names the file is synced.
-//! A sync that failed is final for its file, since the system may have dropped what it could not write.
+//! A sync that failed is final for its file, since the system may have dropped what it could not write. How much of
+//! an upload a power cut has left is told by its file's mark, never by its length.
 
 mod append;
 pub mod disk;

@@ -472,4 +472,22 @@ mod tests {
         assert!(matches!(sealed, Err(StoreError::Failed(_))), "{sealed:?}");
         assert!(!session.forgettable(), "forgotten, it would be trusted again");
     }
+
+    #[test]
+    fn an_upload_whose_process_was_killed_is_what_its_mark_proves() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = Tree::new(Arc::new(FileSystem), directory.path().to_owned(), Syncs::ALL);
+        let name = FileName::of(&UploadId::new(8));
+        let mut killed = Session::new(name.clone());
+        let epoch = killed.begin(&tree, Algorithm::Sha256, Some(0)).unwrap();
+        for piece in 0..20 {
+            killed.write(&tree, epoch, &[piece; 1 << 20]).unwrap();
+        }
+        let written = killed.length;
+        // Without extended attributes, all of it is taken for what was sent.
+        let proven = if killed.marks { 2 * MARK_EVERY } else { written };
+        drop(killed);
+        assert_eq!(Session::new(name.clone()).received(&tree).unwrap(), proven);
+        assert_eq!(tree.info(&name).unwrap().unwrap().length, proven);
+    }
 }

@@ -6,6 +6,7 @@
 //! is what was acknowledged there, is what is there whole, has every file somebody who answers for it? Whoever gives
 //! the same seed gets the same logs, cuts and draws.
 
+mod library;
 mod oracle;
 mod stage;
 mod workload;
@@ -223,7 +224,7 @@ struct Log {
     trial: Trial,
     seed: u64,
     entries: Vec<Entry>,
-    library: oracle::Library,
+    library: library::Library,
 }
 
 impl Log {

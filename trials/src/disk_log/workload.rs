@@ -13,7 +13,8 @@ use registry_core::{
 use registry_storage::clock::ManualClock;
 use registry_storage::testkit::disk::Dice;
 
-use super::oracle::{INDEX, Library, Made, Note, OCI};
+use super::library::{INDEX, Library, Made, OCI};
+use super::oracle::Note;
 use super::stage::{Entries, LoggedKv, Stage, World, pause};
 use super::{BEGIN, Entry, Trial, recorded};
 
