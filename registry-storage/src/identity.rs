@@ -14,9 +14,6 @@ use crate::kv::{Apart, Found, OpenError};
 const FILE: &str = "STORE";
 const UNFINISHED: &str = "STORE.new";
 
-/// What may lie in a directory that has no blobs: what this program puts there, and what a new file system has.
-const NO_BLOBS: [&str; 4] = [FILE, UNFINISHED, "lock", "lost+found"];
-
 /// A store's identity. It is written in hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StoreId(pub(crate) [u8; 16]);
@@ -96,8 +93,9 @@ fn write(blobs: &Path, id: StoreId) -> io::Result<()> {
 
 fn has_blobs(blobs: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(blobs)? {
+        // What else there may be beside the 256 directories is nobody's bytes.
         let name = entry?.file_name();
-        if !NO_BLOBS.iter().any(|none| name == *none) {
+        if name.len() == 2 && name.as_encoded_bytes().iter().all(u8::is_ascii_hexdigit) {
             return Ok(true);
         }
     }

@@ -183,7 +183,7 @@ struct Outcome {
     pushed: Vec<Bytes>,
     /// An upload that is not finished, its content, and what was acknowledged of it.
     open: Vec<(UploadId, Bytes, u64)>,
-    /// Uploads of which a sync failed.
+    /// Uploads of which a sync failed, or of which nothing had been acknowledged yet.
     lost: Vec<(UploadId, Bytes)>,
 }
 
@@ -221,7 +221,8 @@ impl Outcome {
 
         let (whole, id) = (content(1, 5000), house.begin().await);
         let finished = house.finish(&id, 0, &whole).await;
-        outcome.settle(answered(disk, fault, finished), id, whole, 0);
+        let answer = answered(disk, fault, finished);
+        outcome.settle(house, answer, id, whole, 0).await;
 
         let (parts, id) = (content(2, 4000), house.begin().await);
         let (mut at, mut syncs) = (0, true);
@@ -231,7 +232,13 @@ impl Outcome {
                 (Some(received), _) => at = received,
                 (None, true) => syncs = false,
                 // Whatever else failed: the client asks, and goes on from there.
-                (None, false) => at = house.received(&id).await.expect("nothing fails twice"),
+                (None, false) => match house.received(&id).await {
+                    Ok(received) => at = received,
+                    Err(why) => {
+                        assert_eq!((why.kind(), at), (ErrorKind::UploadUnknown, 0), "{why:?}");
+                        syncs = false;
+                    }
+                },
             }
             if !syncs {
                 break;
@@ -239,7 +246,8 @@ impl Outcome {
         }
         if syncs {
             let finished = house.finish(&id, at, &parts).await;
-            outcome.settle(answered(disk, fault, finished), id, parts, at);
+            let answer = answered(disk, fault, finished);
+            outcome.settle(house, answer, id, parts, at).await;
         } else {
             outcome.lost.push((id, parts));
         }
@@ -248,7 +256,13 @@ impl Outcome {
         let appended = house.append(&id, 0, given_up).await;
         let _whatever = answered(disk, fault, appended);
         let cancelled = house.registry.cancel_upload(&house.ctx, &house.name, &id).await;
-        cancelled.expect("giving up never fails for the bytes' sake");
+        if let Err(why) = cancelled {
+            assert_eq!(
+                why.kind(),
+                ErrorKind::UploadUnknown,
+                "giving up never fails for the bytes' sake"
+            );
+        }
         house.unlink().await;
         disk.take_failed();
 
@@ -261,11 +275,25 @@ impl Outcome {
         outcome
     }
 
-    fn settle(&mut self, (answer, sync): (Option<()>, bool), id: UploadId, bytes: Bytes, at: u64) {
+    async fn settle(
+        &mut self,
+        house: &House,
+        (answer, sync): (Option<()>, bool),
+        id: UploadId,
+        bytes: Bytes,
+        at: u64,
+    ) {
         match (answer, sync) {
             (Some(()), _) => self.pushed.push(bytes),
             (None, true) => self.lost.push((id, bytes)),
-            (None, false) => self.open.push((id, bytes, at)),
+            (None, false) => match house.received(&id).await {
+                Ok(_) => self.open.push((id, bytes, at)),
+                // Of one of which nothing was acknowledged, nothing is left.
+                Err(why) => {
+                    assert_eq!((why.kind(), at), (ErrorKind::UploadUnknown, 0), "{why:?}");
+                    self.lost.push((id, bytes));
+                }
+            },
         }
     }
 

@@ -3,6 +3,7 @@
 mod upload;
 mod verify;
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -166,11 +167,20 @@ impl LocalRegistry {
 
 /// A store's own failure, as the caller sees it.
 fn store_failed(why: StoreError) -> Error {
-    match why {
-        StoreError::Full(_) => {
+    let full = match &why {
+        StoreError::Full(_) => true,
+        // Some systems look for room only when they write to the disk.
+        StoreError::Lost(cause) => matches!(
+            cause.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ),
+        _ => false,
+    };
+    match full {
+        true => {
             Error::new(ErrorKind::Unavailable, "the registry has no room left for blobs").with_source(why)
         }
-        _ => Error::internal(why),
+        false => Error::internal(why),
     }
 }
 
@@ -275,8 +285,8 @@ impl Registry for LocalRegistry {
         id: &UploadId,
     ) -> Result<UploadStatus> {
         self.check(ctx)?;
-        self.manifests.upload(repository, id).await?;
-        let received = self.uploads.received(id).await.map_err(store_failed)?;
+        let claim = self.manifests.upload(repository, id).await?;
+        let received = self.received(&claim).await?;
         Ok(UploadStatus {
             id: id.clone(),
             received,

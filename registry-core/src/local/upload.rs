@@ -25,10 +25,11 @@ impl LocalRegistry {
         bytes: ByteStream,
     ) -> Result<UploadStatus> {
         let claim = self.claim(repository, id).await?;
+        let before = self.received(&claim).await?;
         let bytes = self.guarded(claim.clone(), bytes);
         let received = match self.uploads.append(id, claim.algorithm, at, bytes).await {
             Ok(received) => received,
-            Err(why) => return Err(self.not_taken(&claim, why).await),
+            Err(why) => return Err(self.not_taken(&claim, before, why).await),
         };
         // Acknowledged only if the claim still names these bytes: one that was ended meanwhile has doomed them.
         self.manifests.upload(repository, id).await?;
@@ -92,10 +93,7 @@ impl LocalRegistry {
     ) -> Result<BlobInfo> {
         let claim = self.claim(repository, id).await?;
         let bytes = self.guarded(claim.clone(), bytes);
-        let received = match self.uploads.received(id).await {
-            Ok(received) => received,
-            Err(why) => return Err(self.not_taken(&claim, why).await),
-        };
+        let received = self.received(&claim).await?;
         if at.is_some_and(|at| at != received) {
             return Err(refused(id, StoreError::OutOfOrder { at: received }));
         }
@@ -138,17 +136,28 @@ impl LocalRegistry {
                 self.give_up(&claim).await?;
                 Err(digest_mismatch(digest, &actual))
             }
-            Err(why) => Err(self.not_taken(&claim, why).await),
+            Err(why) => Err(self.not_taken(&claim, received, why).await),
         }
     }
 
-    /// Why bytes were not taken. If the store itself failed, the upload is over. After a failed sync nobody knows what is
-    /// on the disk, and the system says so only once: not to a later sync, nor to another process. And what found no
-    /// room must not go on taking room. The next try begins a new upload.
-    async fn not_taken(&self, claim: &UploadClaim, why: StoreError) -> Error {
-        if matches!(why, StoreError::Full(_) | StoreError::Failed(_))
-            && let Err(error) = self.give_up(claim).await
-        {
+    /// How much of an upload was received. If that is lost, the upload is over.
+    pub(super) async fn received(&self, claim: &UploadClaim) -> Result<u64> {
+        match self.uploads.received(&claim.id).await {
+            Ok(received) => Ok(received),
+            Err(why) => Err(self.not_taken(claim, u64::MAX, why).await),
+        }
+    }
+
+    /// Why bytes were not taken, with `before` of the upload received earlier. What is lost ends the upload, and so does a
+    /// store that failed or is full if there is nothing yet that was acknowledged: what found no room must not go on
+    /// taking room. The next try begins a new upload.
+    async fn not_taken(&self, claim: &UploadClaim, before: u64, why: StoreError) -> Error {
+        let over = match why {
+            StoreError::Lost(_) => true,
+            StoreError::Full(_) | StoreError::Failed(_) => before == 0,
+            _ => false,
+        };
+        if over && let Err(error) = self.give_up(claim).await {
             tracing::warn!(upload = %claim.id, %error, "a failed upload stays until it expires");
         }
         refused(&claim.id, why)

@@ -33,9 +33,13 @@ pub enum StoreError {
     /// Whoever sends the bytes stopped or failed. What came before is kept.
     #[error("the sender's stream broke off")]
     Sender(#[source] io::Error),
-    /// There is no room.
+    /// There is no room. What came before is kept as far as it was acknowledged.
     #[error("the store has no room left")]
     Full(#[source] io::Error),
+    /// A sync of these bytes failed, now or earlier: nobody knows what is on the disk, and the system says so only once,
+    /// not to a later sync nor to another process. So this is final.
+    #[error("what was received of this upload is lost")]
+    Lost(#[source] io::Error),
     /// The store failed.
     #[error("the store failed")]
     Failed(#[source] io::Error),
@@ -89,7 +93,7 @@ pub trait UploadStore: Send + Sync + 'static {
     /// How many bytes of the upload have been received; they are durable when this answers. 0 if none ever were.
     ///
     /// # Errors
-    /// [`StoreError::Failed`].
+    /// [`StoreError::Lost`]; [`StoreError::Failed`].
     async fn received(&self, id: &UploadId) -> Result<u64, StoreError>;
 
     /// Takes the upload over from any other writer and appends `bytes`, hashing them with `algorithm` as they come
@@ -99,7 +103,7 @@ pub trait UploadStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::OutOfOrder`] before anything is written, if `at` is given and not the length;
     /// [`StoreError::Sender`], with what came before kept; [`StoreError::Superseded`]; [`StoreError::Full`];
-    /// [`StoreError::Failed`].
+    /// [`StoreError::Lost`]; [`StoreError::Failed`].
     async fn append(
         &self,
         id: &UploadId,
@@ -113,7 +117,8 @@ pub trait UploadStore: Send + Sync + 'static {
     /// not after a restart either; sealing can be repeated.
     ///
     /// # Errors
-    /// [`StoreError::DigestMismatch`]; [`StoreError::Superseded`]; [`StoreError::Full`]; [`StoreError::Failed`].
+    /// [`StoreError::DigestMismatch`]; [`StoreError::Superseded`]; [`StoreError::Full`]; [`StoreError::Lost`];
+    /// [`StoreError::Failed`].
     async fn seal(&self, id: &UploadId, digest: &Digest) -> Result<u64, StoreError>;
 
     /// Appends the last bytes and seals, in one: nothing needs to be durable before this answers, so that a store can

@@ -109,7 +109,7 @@ impl Session {
         let info = file.info().map_err(StoreError::Failed)?;
         if info.mode == BROKEN {
             let why = format!("{} could not be synced at an earlier time", self.name);
-            return Err(StoreError::Failed(io::Error::other(why)));
+            return Err(StoreError::Lost(io::Error::other(why)));
         }
         let proven = Proven::of(&*file, info).map_err(StoreError::Failed)?;
         if !proven.sealed && is_sealed(info) {
@@ -159,7 +159,7 @@ impl Session {
     /// Refuses once a sync has failed.
     fn sound(&self) -> Result<(), StoreError> {
         match &self.failed {
-            Some((kind, why)) => Err(store_error(io::Error::new(*kind, why.clone()))),
+            Some((kind, why)) => Err(StoreError::Lost(io::Error::new(*kind, why.clone()))),
             None => Ok(()),
         }
     }
@@ -206,7 +206,7 @@ impl Session {
                 format!("{} could not be synced: {error}", self.name),
             ));
             self.file = None;
-            return Err(store_error(error));
+            return Err(StoreError::Lost(error));
         }
         self.dirty = false;
         self.entry_durable = true;
@@ -251,7 +251,8 @@ impl Session {
         self.sound()
     }
 
-    /// Adds `bytes` at the end, if `epoch` is not over. What was written before a failure counts.
+    /// Adds `bytes` at the end, if `epoch` is not over. What was written before a failure counts, unless there is no
+    /// room: then only what was acknowledged.
     pub(super) fn write(&mut self, tree: &Tree, epoch: u64, bytes: &[u8]) -> Result<(), StoreError> {
         self.holds(epoch)?;
         if bytes.is_empty() {
@@ -267,7 +268,13 @@ impl Session {
                 Ok(0) => return Err(StoreError::Failed(io::ErrorKind::WriteZero.into())),
                 Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(store_error(error)),
+                Err(error) => {
+                    let why = store_error(error);
+                    if matches!(why, StoreError::Full(_)) {
+                        self.give_back();
+                    }
+                    return Err(why);
+                }
             };
             if let Some(hasher) = &mut self.hasher {
                 hasher.update(&rest[..written]);
@@ -279,6 +286,22 @@ impl Session {
         match self.length - self.marked < MARK_EVERY {
             true => Ok(()),
             false => self.mark(),
+        }
+    }
+
+    /// Cuts off what was not acknowledged: what found no room must not go on taking room. That is only a help, so
+    /// if it fails everything is left as it is.
+    fn give_back(&mut self) {
+        let (Some(file), Some(hasher)) = (&self.file, &self.hasher) else {
+            return;
+        };
+        let mut hasher = Hasher::new(hasher.algorithm());
+        let kept = self.acknowledged.map_or(0, |point| point.length);
+        if read_into(&mut hasher, &**file, 0..kept).is_ok() && file.set_len(kept).is_ok() {
+            (self.length, self.marked) = (kept, kept);
+            self.hasher = Some(hasher);
+            // What was acknowledged is durable, and a mark of it is there.
+            self.dirty = false;
         }
     }
 
@@ -455,21 +478,21 @@ mod tests {
         // The directory that names the file cannot be synced while it is elsewhere.
         let elsewhere = directory.path().join("elsewhere");
         std::fs::rename(&root, &elsewhere).unwrap();
-        assert!(matches!(session.finish(&tree, epoch), Err(StoreError::Failed(_))));
+        assert!(matches!(session.finish(&tree, epoch), Err(StoreError::Lost(_))));
         std::fs::rename(&elsewhere, &root).unwrap();
 
-        assert!(matches!(session.finish(&tree, epoch), Err(StoreError::Failed(_))));
+        assert!(matches!(session.finish(&tree, epoch), Err(StoreError::Lost(_))));
         assert!(matches!(
             session.write(&tree, epoch, b"more"),
-            Err(StoreError::Failed(_))
+            Err(StoreError::Lost(_))
         ));
-        assert!(matches!(session.received(&tree), Err(StoreError::Failed(_))));
+        assert!(matches!(session.received(&tree), Err(StoreError::Lost(_))));
         assert!(matches!(
             session.begin(&tree, Algorithm::Sha256, None),
-            Err(StoreError::Failed(_))
+            Err(StoreError::Lost(_))
         ));
         let sealed = session.seal(&tree, &Digest::sha256(b"bytes"));
-        assert!(matches!(sealed, Err(StoreError::Failed(_))), "{sealed:?}");
+        assert!(matches!(sealed, Err(StoreError::Lost(_))), "{sealed:?}");
         assert!(!session.forgettable(), "forgotten, it would be trusted again");
     }
 

@@ -22,7 +22,7 @@ const BLOB_CALLS: [(&str, On); 8] = [
     ("mkdir", On::NewDirectory),
     ("openat", On::File),
     ("pwrite64", On::File),
-    ("fdatasync", On::File),
+    ("fsetxattr", On::File),
     ("fchmod", On::File),
     ("fsync", On::File),
     ("fsync", On::Directory),
@@ -132,10 +132,12 @@ fn blob(place: &Place, call: &'static str, error: &'static str, on: On) -> Resul
     let finish = format!("{path}?digest={}", victim.digest);
     let mut refused = 0;
     let first = ledger.ask("PATCH", &path, "", &victim.bytes[..400_000])?;
+    let mut acknowledged = 0;
     if first.status != 202 {
         expect_for(call, error, proper(&first)?)?;
         refused += 1;
     } else {
+        acknowledged = 400_000;
         let last = ledger.ask("PUT", &finish, "", &victim.bytes[400_000..])?;
         expect_for(call, error, proper(&last)?)?;
         refused += 1;
@@ -150,10 +152,15 @@ fn blob(place: &Place, call: &'static str, error: &'static str, on: On) -> Resul
     }
     let faults = injection.detach()?;
 
-    // The failure is final for that upload: not for a moment does it look as if it had worked.
-    upload_is_over(&ledger, &path, &finish, &victim)?;
     if ledger.head("victim/app", &victim)? != 404 {
         return Err(failed("a blob is there that was refused"));
+    }
+    // A sync that failed is final for its upload: not for a moment does it look as if it had worked. And an upload is
+    // over of which nothing was acknowledged. What has lost nothing goes on.
+    let lost = call == "fsync" || (acknowledged == 0 && call != "openat") || on != On::File;
+    match lost {
+        true => upload_is_over(&ledger, &path, &finish, &victim)?,
+        false => upload_goes_on(&ledger, &path, &finish, &victim, acknowledged)?,
     }
     ledger.must_push("victim/app", &victim)?;
     ledger.verify()?;
@@ -198,6 +205,32 @@ fn upload_is_over(ledger: &Ledger, path: &str, finish: &str, victim: &Content) -
             )));
         }
     }
+    Ok(())
+}
+
+fn upload_goes_on(
+    ledger: &Ledger,
+    path: &str,
+    finish: &str,
+    victim: &Content,
+    acknowledged: usize,
+) -> Result<()> {
+    let status = ledger.ask("GET", path, "", b"")?.expect(204)?;
+    let end = status.range.as_deref().and_then(|range| range.strip_prefix("0-"));
+    // `0-0` is said of nothing, too; no piece here is of one byte.
+    let received = match end.and_then(|end| end.parse::<usize>().ok()) {
+        Some(0) => 0,
+        Some(end) => end + 1,
+        None => return Err(failed("an upload does not say how far it is")),
+    };
+    if received < acknowledged || received > victim.bytes.len() {
+        return Err(failed(format!(
+            "an upload is at {received}, {acknowledged} were acknowledged"
+        )));
+    }
+    ledger
+        .ask("PUT", finish, "", &victim.bytes[received..])?
+        .expect(201)?;
     Ok(())
 }
 

@@ -96,6 +96,11 @@ fn blobs(place: &Place) -> Result<Seen> {
             return Err(failed("a full disk took another blob"));
         }
         refused += 1;
+        // What was acknowledged of it is kept until it is given up; if nothing was, the upload is over already.
+        let given_up = ledger.ask("DELETE", &path, "", b"")?.status;
+        if !matches!(given_up, 204 | 404) {
+            return Err(failed(format!("giving an upload up was answered {given_up}")));
+        }
     }
     let after = free(&at)?;
     if after + (64 << 10) < before {

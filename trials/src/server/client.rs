@@ -16,6 +16,8 @@ pub struct Reply {
     pub status: u16,
     /// The `Location`, if there was one.
     pub location: Option<String>,
+    /// The `Range`, if there was one.
+    pub range: Option<String>,
     /// The length of the body.
     pub length: u64,
     /// The body, if it was asked for.
@@ -77,6 +79,7 @@ impl Client {
         let mut reply = Reply {
             status,
             location: None,
+            range: None,
             length: 0,
             body: Vec::new(),
         };
@@ -91,6 +94,7 @@ impl Client {
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => reply.length = value.trim().parse().map_err(|_| bad("no length"))?,
                 "location" => reply.location = Some(value.trim().to_owned()),
+                "range" => reply.range = Some(value.trim().to_owned()),
                 _ => {}
             }
         }
