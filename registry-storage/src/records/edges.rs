@@ -1,11 +1,11 @@
 //! What a manifest points at: adding its edges, and removing them.
 
 use registry_core::manifest::{Child, ChildKind};
-use registry_core::store::{ManifestWrite, Txn};
+use registry_core::store::{ManifestWrite, Stamp, Txn};
 use registry_core::{Children, Digest, Error, ErrorKind, Result, Timestamp};
 
 use super::values::{V1, encode};
-use super::{Records, keys, values};
+use super::{Attempt, Records, keys, values};
 
 /// Parts of a transaction that is being put together: what it asserts and writes, and what it found missing.
 pub(super) struct Edges {
@@ -142,20 +142,28 @@ impl Records {
         Ok(edges)
     }
 
-    /// Removes exactly the edges of the put that made `manifest`, and its place among its subject's referrers. What an
-    /// edge opened keeps a lease: the grace of the dereferenced; and everything it named an entry in the collector's
-    /// queue.
+    /// Removes exactly the edges of the put that made `manifest`, which was read at `stamp`, and its place among its
+    /// subject's referrers. What an edge opened keeps a lease: the grace of the dereferenced; and everything it named an
+    /// entry in the collector's queue.
     pub(super) async fn remove_edges(
         &self,
         mut txn: Txn,
         repository: &str,
         digest: &Digest,
-        manifest: &values::Manifest,
+        (manifest, stamp): (&values::Manifest, Stamp),
         now: Timestamp,
-    ) -> Result<Txn> {
+    ) -> Result<Attempt<Txn>> {
+        // What belongs to a manifest that was deleted or put again meanwhile is gone with good reason.
+        let gone = async |what: String| {
+            let now = self.entry(&keys::manifest(repository, digest)).await?;
+            match now.is_some_and(|entry| entry.stamp == stamp) {
+                true => Err(Error::internal(what)),
+                false => Ok(Attempt::Again),
+            }
+        };
         let key = keys::children(repository, digest);
         let Some((children, _)) = self.get::<values::Children>(&key).await? else {
-            return Err(Error::internal(format!("record {key} is missing")));
+            return gone(format!("record {key} is missing")).await;
         };
         for blob in &children.blobs {
             let edge = keys::edge(blob, repository, &manifest.put);
@@ -167,7 +175,7 @@ impl Records {
                 txn = txn.delete(edge).at(keys::blob(blob), entry.stamp);
                 txn = self.add_lease(txn, repository, blob, now);
             } else {
-                return Err(Error::internal(format!("blob {blob} has an edge and no record")));
+                return gone(format!("blob {blob} has an edge and no record")).await;
             }
         }
         for child in &children.manifests {
@@ -176,7 +184,7 @@ impl Records {
         if let Some(subject) = &manifest.subject {
             txn = txn.delete(keys::referrer(repository, subject, digest));
         }
-        Ok(txn.delete(key))
+        Ok(Attempt::Done(txn.delete(key)))
     }
 }
 

@@ -101,8 +101,12 @@ impl Records {
             }
             replaced => {
                 let put = format!("{:032x}", self.runtime.random());
-                if let Some((old, _)) = replaced {
-                    txn = self.remove_edges(txn, id, digest, old, now).await?;
+                if let Some((old, entry)) = replaced {
+                    let old = (old, entry.stamp);
+                    txn = match self.remove_edges(txn, id, digest, old, now).await? {
+                        Attempt::Done(txn) => txn,
+                        Attempt::Again => return Ok(Attempt::Again),
+                    };
                 }
                 let edges = self.add_edges(txn, id, &put, write, now).await?;
                 if !edges.missing.is_empty() {
@@ -222,7 +226,13 @@ impl Records {
             .nothing_under(parents)
             .delete(key)
             .delete(keys::content(id, &digest));
-        txn = self.remove_edges(txn, id, &digest, &manifest, now).await?;
+        txn = match self
+            .remove_edges(txn, id, &digest, (&manifest, entry.stamp), now)
+            .await?
+        {
+            Attempt::Done(txn) => txn,
+            Attempt::Again => return Ok(Attempt::Again),
+        };
         let tagged = self
             .scan(&keys::tags_at(id, &digest), None, TAGS_AT_ONCE + 1)
             .await?;

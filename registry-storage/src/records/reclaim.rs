@@ -130,10 +130,12 @@ impl Records {
                 .at(&key, entry.stamp)
                 .delete(key)
                 .delete(keys::content(repository, &digest));
-            let txn = self
-                .remove_edges(txn, repository, &digest, &manifest, now)
+            let removed = self
+                .remove_edges(txn, repository, &digest, (&manifest, entry.stamp), now)
                 .await?;
-            self.commit(txn).await?;
+            if let Attempt::Done(txn) = removed {
+                self.commit(txn).await?;
+            }
         }
         if any {
             return Ok(true);

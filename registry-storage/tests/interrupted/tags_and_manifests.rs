@@ -1,5 +1,6 @@
 //! Tags and manifests.
 
+use registry_core::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 use registry_core::store::ManifestStore;
 use registry_core::{Digest, ErrorKind, Expect, PutManifest, Reference, Registry};
 use registry_storage::testkit::block_on;
@@ -33,6 +34,65 @@ fn a_tag_that_moves_while_the_manifest_it_leaves_is_deleted_stays() {
                 "interrupted at {at}"
             );
         }
+        interrupted
+    });
+}
+
+#[test]
+fn a_manifest_that_two_delete_at_once_is_deleted_once_and_unknown_to_the_other() {
+    at_every_point(async |house, at| {
+        let blob = house.push("a", b"layer").await;
+        let old = house.tag("a", "t", &image(&blob, "")).await;
+        let other = house.clone();
+        house.interrupted.arm(
+            at,
+            Box::pin(async move {
+                other
+                    .registry
+                    .delete_manifest(&other.ctx, &name("a"), &old)
+                    .await
+                    .unwrap();
+            }),
+        );
+        let deleted = house.slow.delete_manifest(&house.ctx, &name("a"), &old).await;
+        let interrupted = !house.interrupted.disarm();
+        let expected = match interrupted {
+            true => Err(ErrorKind::ManifestUnknown),
+            false => Ok(()),
+        };
+        assert_eq!(deleted.map_err(|why| why.kind()), expected, "interrupted at {at}");
+        interrupted
+    });
+}
+
+#[test]
+fn a_manifest_that_is_deleted_while_it_is_put_under_another_media_type_is_put() {
+    at_every_point(async |house, at| {
+        let blob = house.push("a", b"layer").await;
+        // It names no media type of itself, so either may be said of it.
+        let bytes = image(&blob, "");
+        let put = |media_type: &str| PutManifest::tagged(tag("t"), media_type, bytes.clone());
+        let old = house
+            .registry
+            .put_manifest(&house.ctx, &name("a"), put(OCI_MANIFEST))
+            .await
+            .unwrap()
+            .digest;
+        let other = house.clone();
+        house.interrupted.arm(
+            at,
+            Box::pin(async move {
+                // It is too late for this if the put has happened, which it may survive.
+                let _whichever = other.registry.delete_manifest(&other.ctx, &name("a"), &old).await;
+            }),
+        );
+        house
+            .slow
+            .put_manifest(&house.ctx, &name("a"), put(DOCKER_MANIFEST))
+            .await
+            .unwrap();
+        let interrupted = !house.interrupted.disarm();
+        assert_eq!(house.at("a", "t").await, Ok(old), "interrupted at {at}");
         interrupted
     });
 }
