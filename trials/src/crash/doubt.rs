@@ -32,6 +32,9 @@ pub fn doubt(records: &mut [Record], uploads: &mut dyn Iterator<Item = &mut Uplo
                 upload.may_be_gone = true;
             }
         }
+        // More was sent: a sync of it may have failed on the one disk and, as it should, have ended the upload on the
+        // other, which went a moment later. A power cut takes both at once.
+        upload.may_be_gone |= upload.sent > upload.acknowledged;
     }
 }
 
