@@ -14,6 +14,7 @@ mod report;
 mod server;
 mod test;
 mod tools;
+mod trials;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

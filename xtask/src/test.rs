@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::command::watched;
 use crate::report::{Job, NotHere, Outcome, counts, seconds, summary};
 use crate::server::Server;
-use crate::{conformance, e2e, root, tools};
+use crate::{conformance, e2e, root, tools, trials};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,7 +35,7 @@ struct Step {
 }
 
 /// The jobs in order: the quick ones first, so that a slip shows early.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 15] = [
     Step {
         name: "format",
         about: "rustfmt changes nothing",
@@ -80,6 +80,26 @@ const STEPS: [Step; 11] = [
         name: "conformance-actix",
         about: "the official suite against the actix example",
         work: conformance_actix,
+    },
+    Step {
+        name: "syncs",
+        about: "a power cut after any operation loses nothing, and every sync is needed",
+        work: |shell| trials::syncs(shell.quiet),
+    },
+    Step {
+        name: "crash",
+        about: "berth killed under load keeps what it acknowledged",
+        work: |shell| trials::crash(shell.quiet),
+    },
+    Step {
+        name: "power-cut",
+        about: "berth whose disks lose their power keeps what it acknowledged",
+        work: |shell| trials::power_cut(shell.quiet),
+    },
+    Step {
+        name: "faults",
+        about: "disks that fail under berth are told and lose nothing",
+        work: |shell| trials::faults(shell.quiet),
     },
     Step {
         name: "footprint",
@@ -259,7 +279,7 @@ fn conform(shell: &Shell, server: Server) -> Result<String> {
     Ok(remarks.join("; "))
 }
 
-/// A slice of the two measurements: as many clients at once as in full, fewer tags and smaller blobs.
+/// A slice of the measurements: as many clients at once as in full, fewer tags and uploads, and smaller blobs.
 fn footprint(shell: &Shell) -> Result<String> {
     shell.cargo(&[
         "build",
@@ -275,7 +295,8 @@ fn footprint(shell: &Shell) -> Result<String> {
         shell.cargo(&[&run[..], arguments].concat())
     };
     bench(&["start", "--", "--tags", "100000", "--rounds", "3"])?;
-    bench(&["memory", "--", "--mib", "16"])
+    bench(&["memory", "--", "--mib", "16"])?;
+    bench(&["abandoned", "--", "--uploads", "2000", "--no-wait"])
 }
 
 fn e2e_slice(shell: &Shell) -> Result<String> {
