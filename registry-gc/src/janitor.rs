@@ -112,6 +112,7 @@ impl Janitor {
             for entry in &doomed {
                 // Asked after the doomed were read: if nobody held then, all of these were doomed before any hold.
                 if self.is_held() {
+                    tracing::info!("a backup is being made; what is doomed is unlinked when it has ended");
                     return Ok(());
                 }
                 match self.blobs.unlink(&entry.location).await {

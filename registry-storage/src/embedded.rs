@@ -63,16 +63,23 @@ pub(crate) fn open_parts(
 ) -> Result<Embedded, OpenError> {
     let (records, blobs) = (directory.join("records"), directory.join("blobs"));
     let bytes = FsBytes::open_with(&blobs, runtime, options.durability)?;
+    std::fs::create_dir_all(&records).map_err(OpenError::io(&records))?;
+    // Before anything in them counts on it.
+    sync_entries(directory)?;
     let kv = EmbeddedKv::open_as(&records, options, |found| {
         identity::join(&records, &blobs, found).map(Some)
     })?;
+    Ok(Embedded { kv, bytes })
+}
+
+/// Makes the entries of a directory survive a power cut, and its own: it may be new, and those above it too.
+fn sync_entries(directory: &Path) -> Result<(), OpenError> {
     let sync = |path: &Path| {
         File::open(path)
             .and_then(|entries| entries.sync_all())
             .map_err(OpenError::io(path))
     };
     sync(directory)?;
-    // The directory itself may be new too, and those above it.
     let whole = std::path::absolute(directory).map_err(OpenError::io(directory))?;
     for above in whole.ancestors().skip(1) {
         // Above what is ours to read nothing was created by us.
@@ -80,5 +87,5 @@ pub(crate) fn open_parts(
             break;
         }
     }
-    Ok(Embedded { kv, bytes })
+    Ok(())
 }

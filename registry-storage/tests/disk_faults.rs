@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use registry_core::store::{BlobStore, Lifetimes, Reclaim};
+use registry_core::runtime::Threads;
+use registry_core::store::{BlobStore, Lifetimes, Reclaim, UploadStore};
 use registry_core::{
-    Context, Digest, Error, ErrorKind, LocalRegistry, Options, Registry, RepositoryName, Result, Runtime,
-    Timestamp, UploadId, once,
+    Algorithm, Context, Digest, Error, ErrorKind, LocalRegistry, Options, Registry, RepositoryName, Result,
+    Runtime, Timestamp, UploadId, once,
 };
 use registry_storage::Durability;
 use registry_storage::clock::ManualClock;
@@ -402,5 +403,60 @@ fn a_disk_that_fills_refuses_what_needs_room_and_goes_on_once_it_has_some() {
         for bytes in [&kept, &half, &fresh] {
             assert_eq!(house.read(bytes).await.unwrap(), bytes);
         }
+    });
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_for_a_moment_costs_no_acknowledged_byte() {
+    block_on(async {
+        let trial = Trial::new();
+        let (bytes, id) = (content(1, 100_000), trial.house.begin().await);
+        let appended = trial.house.append(&id, 0, bytes.slice(..60_000)).await;
+        assert_eq!(appended.unwrap(), 60_000);
+        // Another process has no session of it, so it opens the file.
+        let disk = FaultyDisk::around(Arc::new(trial.simulated.clone()));
+        let (kv, clock) = trial.records();
+        let after = house(kv, clock, Arc::new(disk.clone()));
+        disk.fail(0, Fault::Io);
+        let refused = after.finish(&id, 60_000, &bytes).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Internal, "{refused:?}");
+        assert_eq!(disk.take_failed(), ["open"]);
+        assert_eq!(after.received(&id).await.unwrap(), 60_000);
+        after.finish(&id, 60_000, &bytes).await.unwrap();
+        assert_eq!(after.read(&bytes).await.unwrap(), bytes);
+    });
+}
+
+/// A request that read the claim just before it was consumed asks how long the upload is, just after.
+#[test]
+fn a_late_question_on_a_failing_disk_leaves_a_published_blob_readable() {
+    block_on(async {
+        let disk = SimulatedDisk::recorded_by(Arc::new(|_| {}));
+        let faulty = FaultyDisk::around(Arc::new(disk.clone()));
+        let bytes = files_on(
+            Arc::new(faulty.clone()),
+            Threads::shared(),
+            Durability::Strict,
+            None,
+        );
+        let (id, digest) = (UploadId::new(7), Digest::sha256(b"bytes"));
+        bytes
+            .finish(&id, Algorithm::Sha256, Some(0), once(&b"bytes"[..]), &digest)
+            .await
+            .unwrap();
+        let location = bytes.location(&id);
+        let mut failed = 0;
+        for at in 0..12 {
+            faulty.fail(at, Fault::Io);
+            let _late = bytes.received(&id).await;
+            failed += faulty.take_failed().len();
+        }
+        assert!(failed > 0);
+        let read = bytes.read(&location, 0..5).await.unwrap();
+        assert_eq!(read_all(read).await.unwrap(), &b"bytes"[..]);
+        let name = location.to_string();
+        let path = format!("/blobs/{}", name.strip_prefix("file:").unwrap());
+        let mode = disk.info(std::path::Path::new(&path)).unwrap().mode;
+        assert_eq!(mode, 0o444, "{mode:o}");
     });
 }

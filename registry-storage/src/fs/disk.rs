@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs::{File, Permissions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -62,6 +62,12 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
 
     /// Makes a directory's entries survive a power cut.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// What tells a directory from any other that may lie at the same path at another time. A disk on which nothing can
+    /// take another's place tells nothing.
+    fn which(&self, _path: &Path) -> io::Result<(u64, u64)> {
+        Ok((0, 0))
+    }
 }
 
 /// An open file.
@@ -144,6 +150,11 @@ impl Disk for FileSystem {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn which(&self, path: &Path) -> io::Result<(u64, u64)> {
+        let metadata = std::fs::metadata(path)?;
+        Ok((metadata.dev(), metadata.ino()))
     }
 }
 

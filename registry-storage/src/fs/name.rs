@@ -76,6 +76,8 @@ pub(super) struct Tree {
     /// Which syncs are made here.
     pub(super) syncs: Syncs,
     root: PathBuf,
+    /// Which directory the root was at the beginning.
+    which: Option<(u64, u64)>,
     /// Which subdirectories this process knows to survive a power cut.
     durable: [AtomicBool; 256],
 }
@@ -86,18 +88,10 @@ impl fmt::Debug for Tree {
     }
 }
 
-/// Nothing there is as good as gone.
-fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 impl Tree {
     pub(super) fn new(disk: Arc<dyn Disk>, root: PathBuf, syncs: Syncs) -> Self {
         Tree {
+            which: disk.which(&root).ok(),
             disk,
             syncs,
             root,
@@ -109,26 +103,52 @@ impl Tree {
         self.root.join(&name.0)
     }
 
+    /// Takes "not there" for an answer only if it was the right place to look: when a volume is unmounted under a server,
+    /// nothing is there, and it must not be taken for lost, nor anything be put there.
+    fn at_home<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match self.disk.which(&self.root).ok() == self.which {
+                    true => Err(error),
+                    false => Err(io::Error::other(format!(
+                        "{} is not the directory that it was when it was opened; is its volume mounted?",
+                        self.root.display()
+                    ))),
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Nothing there is as good as gone.
+    fn if_found<T>(&self, result: io::Result<T>) -> io::Result<Option<T>> {
+        match self.at_home(result) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn directory(&self, name: &FileName) -> PathBuf {
         self.root.join(&name.0[..2])
     }
 
     /// Opens a file to be read, and tells how long it is.
     pub(super) fn read(&self, name: &FileName) -> io::Result<(Box<dyn DiskFile>, u64)> {
-        let file = self.disk.open(&self.path(name), Access::Read)?;
+        let file = self.at_home(self.disk.open(&self.path(name), Access::Read))?;
         let length = file.info()?.length;
         Ok((file, length))
     }
 
     /// What is known of a file, if it is there.
     pub(super) fn info(&self, name: &FileName) -> io::Result<Option<FileInfo>> {
-        if_found(self.disk.info(&self.path(name)))
+        self.if_found(self.disk.info(&self.path(name)))
     }
 
     /// Opens a file that is there, for reading and writing.
     pub(super) fn open(&self, name: &FileName) -> io::Result<Option<Box<dyn DiskFile>>> {
         let path = self.path(name);
-        if_found(match self.disk.open(&path, Access::Write) {
+        self.if_found(match self.disk.open(&path, Access::Write) {
             // A sealed file, which is only to be read again.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 self.disk.open(&path, Access::Read)
@@ -140,7 +160,7 @@ impl Tree {
     /// Creates a file that is not there.
     pub(super) fn create(&self, name: &FileName) -> io::Result<Box<dyn DiskFile>> {
         let path = self.path(name);
-        match self.disk.create_new(&path) {
+        match self.at_home(self.disk.create_new(&path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 match self.disk.create_dir(&self.directory(name)) {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -174,10 +194,10 @@ impl Tree {
 
     /// Removes a file if it is there, so that it stays removed.
     pub(super) fn unlink(&self, name: &FileName) -> io::Result<()> {
-        if_found(self.disk.unlink(&self.path(name)))?;
+        self.if_found(self.disk.unlink(&self.path(name)))?;
         // Also if it was gone: an earlier removal may not have got as far as this.
         if self.syncs.directory {
-            if_found(self.disk.sync_dir(&self.directory(name)))?;
+            self.if_found(self.disk.sync_dir(&self.directory(name)))?;
         }
         Ok(())
     }
@@ -186,7 +206,7 @@ impl Tree {
     pub(super) fn truncate(&self, name: &FileName) -> io::Result<()> {
         let path = self.path(name);
         // A sealed file lost to one that was there before.
-        match if_found(self.disk.set_mode(&path, ARRIVING))? {
+        match self.if_found(self.disk.set_mode(&path, ARRIVING))? {
             Some(()) => self.disk.open(&path, Access::Write)?.set_len(0),
             None => Ok(()),
         }
@@ -202,7 +222,7 @@ impl Tree {
             if page.len() >= limit || format!("{directory}0").as_str() <= after {
                 continue;
             }
-            let Some(entries) = if_found(self.disk.read_dir(&self.root.join(&directory)))? else {
+            let Some(entries) = self.if_found(self.disk.read_dir(&self.root.join(&directory)))? else {
                 continue;
             };
             let mut names = Vec::new();

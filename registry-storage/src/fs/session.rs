@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use registry_core::store::StoreError;
 use registry_core::{Algorithm, Digest, Hasher};
+use rustix::io::Errno;
 
 use super::disk::{DiskFile, FileInfo};
 use super::mark::{Mark, Point};
@@ -47,6 +48,8 @@ pub(super) struct Session {
     marks: bool,
     /// The content is complete.
     sealed: bool,
+    /// It was so already when it was opened, so that it may be a blob by now.
+    may_be_blob: bool,
     /// Written since the last sync.
     dirty: bool,
     /// The directory's entry was synced.
@@ -70,6 +73,7 @@ impl Session {
             marked: 0,
             marks: true,
             sealed: false,
+            may_be_blob: false,
             dirty: false,
             entry_durable: false,
             failed: None,
@@ -120,6 +124,7 @@ impl Session {
         }
         (self.length, self.marked) = (proven.length, proven.length);
         (self.hasher, self.sealed, self.marks) = (proven.hasher, proven.sealed, proven.marks);
+        self.may_be_blob = proven.sealed;
         self.file = Some(file);
         self.opened = true;
         // An earlier process may have written this and not got to its sync; and the next mark may name it only once
@@ -198,7 +203,13 @@ impl Session {
         };
         if let Err(error) = synced() {
             let error: io::Error = error;
-            if let Err(error) = file.set_mode(BROKEN) {
+            if is_shortage(&error) {
+                return Err(StoreError::Failed(error));
+            }
+            // A blob was synced before it became one; only what is not one yet is given up.
+            if !self.may_be_blob
+                && let Err(error) = file.set_mode(BROKEN)
+            {
                 tracing::error!(name = %self.name, %error, "a file that could not be synced cannot be marked as such");
             }
             self.failed = Some((
@@ -383,6 +394,12 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether there were no descriptors left, which is said of opening a directory, and never of a sync.
+fn is_shortage(error: &io::Error) -> bool {
+    let means = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|told| means.contains(&told))
 }
 
 fn is_sealed(info: FileInfo) -> bool {

@@ -1,0 +1,51 @@
+//! What is not there because its volume is not, is not taken for lost.
+
+use registry_core::runtime::Threads;
+use registry_core::store::{BlobStore, StoreError, UploadStore};
+use registry_core::{Algorithm, Digest, UploadId, once};
+use registry_storage::fs::FsBytes;
+use registry_storage::testkit::{block_on, read_all};
+
+#[test]
+fn blobs_whose_volume_is_away_are_an_error_and_come_back_with_it() {
+    block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let (blobs, away) = (directory.path().join("blobs"), directory.path().join("away"));
+        let store = FsBytes::open(&blobs, Threads::shared()).unwrap();
+        let (blob, upload) = (UploadId::new(1 << 120), UploadId::new(2 << 120));
+        let digest = Digest::sha256(b"bytes");
+        let sent = || once(&b"bytes"[..]);
+        store
+            .finish(&blob, Algorithm::Sha256, Some(0), sent(), &digest)
+            .await
+            .unwrap();
+        let location = store.location(&blob);
+
+        std::fs::rename(&blobs, &away).unwrap();
+        // With nothing in its place, and with the empty directory of a mount point.
+        for mount_point in [false, true] {
+            if mount_point {
+                std::fs::create_dir(&blobs).unwrap();
+            }
+            let failed = |why: &StoreError| matches!(why, StoreError::Failed(_));
+            assert!(store.size(&location).await.is_err_and(|why| failed(&why)));
+            assert!(store.read(&location, 0..5).await.is_err_and(|why| failed(&why)));
+            assert!(store.unlink(&location).await.is_err_and(|why| failed(&why)));
+            assert!(store.received(&upload).await.is_err_and(|why| failed(&why)));
+            let appended = store.append(&upload, Algorithm::Sha256, Some(0), sent()).await;
+            assert!(appended.is_err_and(|why| failed(&why)));
+        }
+        assert_eq!(
+            std::fs::read_dir(&blobs).unwrap().count(),
+            0,
+            "nothing is put there"
+        );
+
+        std::fs::remove_dir(&blobs).unwrap();
+        std::fs::rename(&away, &blobs).unwrap();
+        let read = store.read(&location, 0..5).await.unwrap();
+        assert_eq!(read_all(read).await.unwrap(), &b"bytes"[..]);
+        let appended = store.append(&upload, Algorithm::Sha256, Some(0), sent()).await;
+        assert_eq!(appended.unwrap(), 5);
+    });
+}
