@@ -10,6 +10,7 @@ pub mod disk;
 mod lock;
 mod mark;
 mod name;
+mod proven;
 mod session;
 mod sessions;
 

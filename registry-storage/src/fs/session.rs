@@ -1,19 +1,16 @@
 //! One upload's file while somebody works on it.
 
 use std::io;
-use std::ops::Range;
 
 use registry_core::store::StoreError;
 use registry_core::{Algorithm, Digest, Hasher};
 use rustix::io::Errno;
 
-use super::disk::{DiskFile, FileInfo};
+use super::disk::DiskFile;
 use super::mark::{Mark, Point};
 use super::name::{FileName, Tree};
+use super::proven::{Proven, is_sealed, read_into};
 use super::store_error;
-
-/// How much is read at once to hash what is there already.
-const REREAD: usize = 256 << 10;
 
 /// Permissions of a sealed file: nobody writes it any more. This, rather than memory, is what tells a writer that comes
 /// late, having read the upload's claim before it was consumed, that the file is a blob by now; and it outlives
@@ -400,78 +397,6 @@ impl Session {
 fn is_shortage(error: &io::Error) -> bool {
     let means = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|told| means.contains(&told))
-}
-
-fn is_sealed(info: FileInfo) -> bool {
-    info.mode & 0o222 == 0
-}
-
-/// Hashes a part of a file.
-fn read_into(hasher: &mut Hasher, file: &dyn DiskFile, part: Range<u64>) -> io::Result<()> {
-    let mut buffer = vec![0; REREAD.min((part.end - part.start) as usize)];
-    let mut at = part.start;
-    while at < part.end {
-        let wanted = buffer.len().min((part.end - at) as usize);
-        match file.read_at(&mut buffer[..wanted], at) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                hasher.update(&buffer[..read]);
-                at += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// What is known of a file that was there.
-struct Proven {
-    length: u64,
-    hasher: Option<Hasher>,
-    sealed: bool,
-    marks: bool,
-}
-
-impl Proven {
-    fn of(file: &dyn DiskFile, info: FileInfo) -> io::Result<Proven> {
-        let mut proven = Proven {
-            length: 0,
-            hasher: None,
-            sealed: false,
-            marks: true,
-        };
-        let mark = match file.mark() {
-            Ok(mark) => mark.as_deref().and_then(Mark::decode),
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                return Ok(Proven {
-                    length: info.length,
-                    sealed: is_sealed(info),
-                    marks: false,
-                    ..proven
-                });
-            }
-            Err(error) => return Err(error),
-        };
-        let Some(mark) = mark else {
-            // Nothing of it was ever acknowledged.
-            return Ok(proven);
-        };
-        let (mut hasher, mut read) = (Hasher::new(mark.algorithm), 0);
-        for point in [mark.acknowledged, mark.latest] {
-            if !(read..=info.length).contains(&point.length) {
-                continue;
-            }
-            read_into(&mut hasher, file, read..point.length)?;
-            read = point.length;
-            if Point::of(&hasher, read) == point {
-                proven.length = read;
-                proven.hasher = Some(hasher.clone());
-                proven.sealed = is_sealed(info) && mark.whole && point == mark.latest && read == info.length;
-            }
-        }
-        Ok(proven)
-    }
 }
 
 #[cfg(test)]
