@@ -1,5 +1,6 @@
 //! Cuts the power of a simulated disk after every single operation, and looks whether what was acknowledged is there.
 
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -85,7 +86,12 @@ impl Arguments {
     }
 
     fn run(&self, name: &str, trial: Trial, violations: usize) -> Report {
+        // A line that is written over is for people only.
+        let watched = io::stderr().is_terminal();
         let report = run(trial, self.seed, self.cuts, violations, &mut |so_far| {
+            if !watched {
+                return;
+            }
             eprint!(
                 "\r{name}: {} of {} cuts, {} violations ",
                 so_far.cuts,
@@ -93,7 +99,9 @@ impl Arguments {
                 so_far.violations.len()
             );
         });
-        eprintln!();
+        if watched {
+            eprintln!();
+        }
         match self.json {
             true => println!("{}", json(name, self.seed, &report)),
             false => print(name, self.seed, &report),
