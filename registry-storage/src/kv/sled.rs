@@ -39,7 +39,10 @@
 //! **A write that failed** is final for sled, but it does not always wake those who wait for it. See [`watch`].
 //!
 //! **A full disk.** Readers write, and a write that failed is final. So the log has room set aside behind its end,
-//! which nobody else can take, and a commit that does not leave that much is refused. See [`Files::set_aside`].
+//! which nobody else can take, and a commit that would not leave that much is refused. What readers write is what
+//! commits have left them to split and merge, each page once; while no commit is taken it comes to an end. Should it
+//! be more than was set aside, or the file system be one that sets nothing aside, those reads fail, and the records
+//! take no more writes until they are opened again.
 //!
 //! **sled panics** where its checks of itself fail. Here that is an error. One of its own threads that panics while
 //! it writes to the log leaves the commit waiting, and with it all later ones: that cannot be told from a slow disk.
@@ -88,8 +91,8 @@ const SEGMENT: usize = 2 << 20;
 /// A file system has room for a batch if it has this many bytes more than a few times the batch's.
 const ROOM: u64 = 8 << 20;
 
-/// Room behind the end of the log that is set aside for what readers write, in bytes. What a reader may have to write
-/// are the pages that the commits since the last opening made too long or too short, each of them once.
+/// Room behind the end of the log that is set aside for what readers write, in bytes: enough for more than a hundred
+/// of the longest leaves there can be, and for thousands of usual ones.
 const RESERVE: u64 = 16 << 20;
 
 /// The key of the number of commits. The records' layout has none that begins so.
@@ -155,7 +158,7 @@ impl Sled {
             return Err(open_error(&path, why.into()));
         }
         opened.commits.store(commits, Ordering::Relaxed);
-        if let Err(error) = opened.files.set_aside(RESERVE) {
+        if let Err(error) = opened.files.set_aside(RESERVE, 0) {
             tracing::warn!(%error, "no room can be set aside for the records' log; on a full disk, reads may fail");
         }
         Ok(opened)
@@ -223,18 +226,20 @@ impl Sled {
         })
     }
 
-    /// Whether there is room for so many bytes of values. sled takes no more writes after one that failed, and a
-    /// batch that it could not finish leaves its tree half changed, so that this is asked before.
-    fn fits(&self, changes: &Changes) -> Result<(), Fault> {
+    /// Sees to it that there is room for these changes, and as much as before for the readers after them. sled takes
+    /// no more writes after one that failed, and a batch that it could not finish leaves its tree half changed, so
+    /// that this is done before.
+    fn make_room(&self, changes: &Changes) -> Result<(), Fault> {
         let bytes =
             |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
-        let needed = 4 * changes.iter().map(bytes).sum::<usize>() as u64 + ROOM;
+        let batch = 4 * changes.iter().map(bytes).sum::<usize>() as u64;
         let room = self.files.room().map_err(|error| Fault::Failed(error.into()))?;
-        if room < needed {
+        if room < batch + ROOM {
             let full = io::Error::new(io::ErrorKind::StorageFull, format!("{room} bytes are left"));
             return Err(Fault::Full(full.into()));
         }
-        self.files.set_aside(RESERVE).map_err(|error| match error.kind() {
+        let aside = self.files.set_aside(batch + RESERVE, RESERVE);
+        aside.map_err(|error| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full(error.into()),
             _ => Fault::Failed(error.into()),
         })
@@ -452,7 +457,7 @@ impl Engine for Sled {
         }
         let commits = self.commits.load(Ordering::Relaxed) + 1;
         changes.insert(COMMITS.to_vec(), Some(commits.to_be_bytes().to_vec()));
-        self.fits(&changes)?;
+        self.make_room(&changes)?;
 
         let mut hidden = self.hidden.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = Changes::new();

@@ -76,15 +76,16 @@ impl Files {
         Ok(disk.f_bavail * disk.f_frsize)
     }
 
-    /// Sets room aside for so many bytes behind the end of the log, if there is less: twice as much then, so that few
-    /// commits have to. Its length stays as it is, which tells sled where it ends. Where a file system cannot do that,
-    /// nothing is set aside.
-    pub(super) fn set_aside(&self, bytes: u64) -> io::Result<()> {
+    /// Sets room aside for so many bytes behind the end of the log, if there is less; then for `more` too, if there is
+    /// room, so that few commits have to. The log's length stays as it is, which tells sled where it ends. Where a file
+    /// system cannot do that, nothing is set aside.
+    pub(super) fn set_aside(&self, bytes: u64, more: u64) -> io::Result<()> {
         let log = self.log.metadata()?;
         if log.blocks() * BLOCK >= log.len() + bytes {
             return Ok(());
         }
-        match rustix::fs::fallocate(&self.log, FallocateFlags::KEEP_SIZE, log.len(), 2 * bytes) {
+        let allocate = |bytes| rustix::fs::fallocate(&self.log, FallocateFlags::KEEP_SIZE, log.len(), bytes);
+        match allocate(bytes + more).or_else(|_| allocate(bytes)) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             done => Ok(done?),
         }
