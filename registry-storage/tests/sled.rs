@@ -190,7 +190,7 @@ fn readers_on_a_full_disk_do_not_end_the_writes_for_good() {
         }
         let filler = small.0.join("filler");
         let mut file = File::create(&filler).unwrap();
-        while file.write(&[1; 4096]).is_ok_and(|written| written > 0) {}
+        while file.write(&[1; 1 << 16]).is_ok_and(|written| written > 0) {}
         let refused = block_on(kv.commit(Txn::new().put("x", "y")));
         assert!(matches!(refused, Err(KvError::Full(_))), "{refused:?}");
         read_all(&kv);

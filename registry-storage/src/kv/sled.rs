@@ -48,6 +48,7 @@
 //! it writes to the log leaves the commit waiting, and with it all later ones: that cannot be told from a slow disk.
 
 mod files;
+mod group;
 mod pieces;
 mod spool;
 mod watch;
@@ -71,6 +72,7 @@ use super::layout;
 use crate::fs::DirectoryLock;
 
 use files::Files;
+use group::SledGroup;
 use pieces::Changes;
 use spool::Spool;
 use watch::Watch;
@@ -476,48 +478,6 @@ impl Engine for Sled {
         if let Err(error) = self.files.acknowledge(commits) {
             tracing::warn!(%error, "the number of commits could not be noted; a loss of the last one may go unnoticed");
         }
-        Ok(())
-    }
-}
-
-struct SledGroup<'a> {
-    sled: &'a Sled,
-    changes: Changes,
-}
-
-impl Group for SledGroup<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Fault> {
-        if let Some(change) = self.changes.get(key) {
-            return Ok(change.as_deref().map(Cow::Borrowed));
-        }
-        let stored = guarded(|| pieces::get(self.sled.db(), key)).map_err(Fault::Failed)?;
-        Ok(stored.map(Cow::Owned))
-    }
-
-    fn any(&self, prefix: &[u8]) -> Result<bool, Fault> {
-        let changed = self
-            .changes
-            .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
-        if (changed.take_while(|(key, _)| key.starts_with(prefix))).any(|(_, change)| change.is_some()) {
-            return Ok(true);
-        }
-        let mut keys = self.sled.db().range::<&[u8], _>(prefix..).keys();
-        loop {
-            match guarded(|| Ok(keys.next().transpose()?)).map_err(Fault::Failed)? {
-                Some(key) if !key.starts_with(prefix) => return Ok(false),
-                Some(key) if self.changes.contains_key(key.as_ref()) => {}
-                found => return Ok(found.is_some()),
-            }
-        }
-    }
-
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        self.changes.insert(key.to_vec(), Some(value.to_vec()));
-        Ok(())
-    }
-
-    fn delete(&mut self, key: &[u8]) -> Result<(), Fault> {
-        self.changes.insert(key.to_vec(), None);
         Ok(())
     }
 }
