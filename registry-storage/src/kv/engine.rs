@@ -40,8 +40,9 @@ pub(super) trait Engine: Send + Sync + 'static {
     /// Shows `visit` the keys that begin with `prefix`, from `from`, at most `limit`, in one consistent state.
     fn scan(&self, from: Bound<&[u8]>, prefix: &[u8], limit: usize, visit: Visit<'_>) -> Result<(), KvError>;
 
-    /// Shows `visit` every key in order, in one consistent state, in memory that does not grow with the number of
-    /// keys. An engine whose [`scan`](Engine::scan) is not of one state when it is long has a way of its own.
+    /// Shows `visit` every key that was [put](Group::put), in order, in one consistent state, in memory that does not
+    /// grow with the number of keys, and without others waiting for `visit`. An engine that has keys of its own, or
+    /// whose readers keep a commit waiting, has a way of its own.
     fn dump(&self, visit: Visit<'_>) -> Result<(), KvError> {
         self.scan(Bound::Unbounded, b"", usize::MAX, visit)
     }

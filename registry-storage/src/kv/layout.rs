@@ -23,7 +23,11 @@ pub(super) const FORMAT_KEY: &[u8] = b"\x00format";
 pub(super) const LAST_KEY: &[u8] = b"\x00last";
 pub(super) const STORE_KEY: &[u8] = b"\x00store";
 
+const STORE: u8 = 0;
 const RECORDS: u8 = 1;
+
+/// The first bytes of the keys that are used here, in order. An engine has others for itself.
+pub(super) const KINDS: [u8; 2] = [STORE, RECORDS];
 const CHECKSUM: usize = size_of::<u32>();
 const STAMP: usize = size_of::<u64>();
 
@@ -59,6 +63,11 @@ pub(super) fn after_key(after: &str) -> Vec<u8> {
     let mut bytes = record_key(after);
     bytes.truncate(1 + KEY_MAX + 1);
     bytes
+}
+
+/// Whether an engine's key is one of this layout.
+pub(super) fn is_known(key: &[u8]) -> bool {
+    key.first().is_some_and(|kind| KINDS.contains(kind))
 }
 
 /// Whether an engine's key is a record's.

@@ -28,17 +28,30 @@
 //! in the system's memory only. A store is made under another name, so that a half-made one is never opened.
 //!
 //! **A reader sees only what is durable**, because it waits while a batch is written. If that fails, the values
-//! from before it are shown until the store is opened again.
+//! from before it are shown until the store is opened again. If a batch stops in the middle and sled would go on
+//! writing (a page could not be read), nothing is read or written any more and the log is not closed: whatever sled
+//! wrote next would put half of a batch into the log.
 //!
 //! **Opening cuts the log** at the first message that cannot be read, as if it had never been written, which is right
 //! after a power cut, and wrong on a damaged disk. So the number of commits is kept in the tree, and what was
 //! acknowledged of them is noted beside it: a log that ends earlier is refused. By then sled has cut it.
 //!
+//! **A write that failed** is final for sled, but it does not always wake those who wait for it. See [`watch`].
+//!
+//! **A full disk.** Readers write, and a write that failed is final. So the log has room set aside behind its end,
+//! which nobody else can take, and a commit that would not leave that much is refused. What readers write is what
+//! commits have left them to split and merge, each page once; while no commit is taken it comes to an end. Should it
+//! be more than was set aside, or the file system be one that sets nothing aside, those reads fail, and the records
+//! take no more writes until they are opened again.
+//!
 //! **sled panics** where its checks of itself fail. Here that is an error. One of its own threads that panics while
 //! it writes to the log leaves the commit waiting, and with it all later ones: that cannot be told from a slow disk.
 
 mod files;
+mod group;
 mod pieces;
+mod spool;
+mod watch;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -47,7 +60,7 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use registry_core::store::KvError;
@@ -55,10 +68,14 @@ use sled::{Batch, Config, Db, IVec};
 
 use super::OpenError;
 use super::engine::{Cause, Engine, Fault, Group, Visit};
+use super::layout;
 use crate::fs::DirectoryLock;
 
 use files::Files;
+use group::SledGroup;
 use pieces::Changes;
+use spool::Spool;
+use watch::Watch;
 
 /// Why sled did not do what it should.
 type Failure = Cause;
@@ -76,6 +93,10 @@ const SEGMENT: usize = 2 << 20;
 /// A file system has room for a batch if it has this many bytes more than a few times the batch's.
 const ROOM: u64 = 8 << 20;
 
+/// Room behind the end of the log that is set aside for what readers write, in bytes: enough for more than a hundred
+/// of the longest leaves there can be, and for thousands of usual ones.
+const RESERVE: u64 = 16 << 20;
+
 /// The key of the number of commits. The records' layout has none that begins so.
 const COMMITS: &[u8] = &[3];
 
@@ -91,10 +112,14 @@ struct Panicked(String);
 pub(super) struct Sled {
     /// There until it is dropped.
     db: Option<Db>,
+    /// There until it is dropped.
+    watch: Option<Watch>,
     files: Files,
     commits: AtomicU64,
     /// The log on the disk may be another than sled believes.
-    broken: AtomicBool,
+    broken: Arc<AtomicBool>,
+    /// sled's tree has half a batch, and sled would write it.
+    halted: AtomicBool,
     /// Held by readers, and by the writer while there is anything in the tree that is not durable. It has the
     /// values that are shown instead of the tree's after a commit of which nobody knows how it ended.
     hidden: RwLock<Changes>,
@@ -117,10 +142,13 @@ impl Sled {
         let files = Files::open(&path).map_err(failed())?;
         files::sync_everything(&path).map_err(failed())?;
 
+        let broken = Arc::new(AtomicBool::new(false));
         let opened = Sled {
+            watch: Some(Watch::start(db.clone(), broken.clone()).map_err(failed())?),
             db: Some(db),
             commits: AtomicU64::new(0),
-            broken: AtomicBool::new(false),
+            broken,
+            halted: AtomicBool::new(false),
             hidden: RwLock::default(),
             files,
             _lock: lock,
@@ -132,6 +160,9 @@ impl Sled {
             return Err(open_error(&path, why.into()));
         }
         opened.commits.store(commits, Ordering::Relaxed);
+        if let Err(error) = opened.files.set_aside(RESERVE, 0) {
+            tracing::warn!(%error, "no room can be set aside for the records' log; on a full disk, reads may fail");
+        }
         Ok(opened)
     }
 
@@ -160,6 +191,11 @@ impl Sled {
 
     /// Reads, and syncs what sled wrote on the way.
     fn read<T>(&self, read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Fault> {
+        if self.halted.load(Ordering::SeqCst) {
+            return Err(Fault::Failed(
+                "a commit stopped in the middle; the process is to be started again".into(),
+            ));
+        }
         let read = guarded(read).map_err(Fault::Failed)?;
         if !self.is_broken()
             && let Err(cause) = self.settle()
@@ -192,18 +228,23 @@ impl Sled {
         })
     }
 
-    /// Whether there is room for so many bytes of values. sled takes no more writes after one that failed, and a
-    /// batch that it could not finish leaves its tree half changed, so that this is asked before.
-    fn fits(&self, changes: &Changes) -> Result<(), Fault> {
+    /// Sees to it that there is room for these changes, and as much as before for the readers after them. sled takes
+    /// no more writes after one that failed, and a batch that it could not finish leaves its tree half changed, so
+    /// that this is done before.
+    fn make_room(&self, changes: &Changes) -> Result<(), Fault> {
         let bytes =
             |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
-        let needed = 4 * changes.iter().map(bytes).sum::<usize>() as u64 + ROOM;
+        let batch = 4 * changes.iter().map(bytes).sum::<usize>() as u64;
         let room = self.files.room().map_err(|error| Fault::Failed(error.into()))?;
-        if room < needed {
+        if room < batch + ROOM {
             let full = io::Error::new(io::ErrorKind::StorageFull, format!("{room} bytes are left"));
             return Err(Fault::Full(full.into()));
         }
-        Ok(())
+        let aside = self.files.set_aside(batch + RESERVE, RESERVE);
+        aside.map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full(error.into()),
+            _ => Fault::Failed(error.into()),
+        })
     }
 
     /// What makes the tree have these changes.
@@ -211,33 +252,89 @@ impl Sled {
         guarded(|| pieces::batch(self.db(), changes))
     }
 
-    /// Makes a batch durable. All that is in the log is synced when it begins, and it alone when it is in the log.
-    fn commit(&self, batch: Batch) -> Result<(), Failure> {
-        self.flush()?;
-        self.sync()?;
-        guarded(|| Ok(self.db().apply_batch(batch)?))?;
+    /// Makes all that is in the log durable, before a batch.
+    fn prepare(&self) -> Result<(), Failure> {
         self.flush()?;
         self.sync()
     }
 
-    /// Gives up a batch that could not be made durable. It may have been a page that could not be read, in the
-    /// middle of the batch; then sled goes on, and the half that is in the tree is undone. A write or a sync that
-    /// failed is final.
-    fn give_up(&self, cause: Failure, before: Changes, hidden: &mut Changes) -> Fault {
-        let undo = || self.commit(self.batch(&before)?);
-        let goes_on = !self.is_broken() && !cause.is::<Panicked>();
-        if goes_on && undo().is_ok() {
-            return Fault::Failed(cause);
+    /// Writes a batch to the log, and makes it durable.
+    fn apply(&self, batch: Batch) -> Result<(), Failure> {
+        if let Err(cause) = guarded(|| Ok(self.db().apply_batch(batch)?)) {
+            self.halted.store(!watch::has_failed(self.db()), Ordering::SeqCst);
+            return Err(cause);
         }
+        self.flush()?;
+        self.sync()
+    }
+
+    /// Gives up a batch of which something may be in the log: nobody knows how much of it an opening will find.
+    fn give_up(&self, cause: Failure, before: Changes, hidden: &mut Changes) -> Fault {
         self.broken.store(true, Ordering::SeqCst);
         *hidden = before;
         Fault::Unknown(cause)
+    }
+
+    /// Shows what is in the tree, save where something is hidden.
+    fn scan_beside(
+        &self,
+        hidden: &Changes,
+        from: Bound<&[u8]>,
+        prefix: &[u8],
+        limit: usize,
+        visit: Visit<'_>,
+    ) -> Result<(), KvError> {
+        let mut entries = self.db().range::<&[u8], _>((from, Bound::Unbounded));
+        let mut next = || self.read(|| Ok(entries.next().transpose()?));
+        let mut instead = hidden.range::<[u8], _>((from, Bound::Unbounded)).peekable();
+        let mut entry = next()?;
+        let mut left = limit;
+        while left > 0 {
+            let (key, value): (IVec, Cow<'_, [u8]>) = match (&entry, instead.peek()) {
+                (None, None) => break,
+                (Some((key, _)), Some((other, _))) if key.as_ref() == other.as_slice() => {
+                    entry = next()?;
+                    continue;
+                }
+                (Some((key, stored)), other)
+                    if other.is_none_or(|(other, _)| key.as_ref() < other.as_slice()) =>
+                {
+                    if !key.starts_with(prefix) {
+                        break;
+                    }
+                    let value = guarded(|| pieces::value(self.db(), key, stored)).map_err(Fault::Failed)?;
+                    let key = key.clone();
+                    entry = next()?;
+                    (key, value.into())
+                }
+                (_, Some((key, before))) => {
+                    let shown = before
+                        .as_deref()
+                        .map(|value| (key.as_slice().into(), value.into()));
+                    instead.next();
+                    let Some(shown) = shown else { continue };
+                    shown
+                }
+                (Some(_), None) => unreachable!("an entry alone comes first"),
+            };
+            if !key.starts_with(prefix) {
+                break;
+            }
+            visit(&key, &value)?;
+            left -= 1;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Sled {
     fn drop(&mut self) {
-        if let Err(cause) = closed(self.db.take()) {
+        // It has the tree too.
+        self.watch = None;
+        if self.halted.load(Ordering::SeqCst) {
+            // Closing it would write the half of a batch.
+            std::mem::forget(self.db.take());
+        } else if let Err(cause) = closed(self.db.take()) {
             tracing::error!(%cause, "the records were not closed as they should");
         }
     }
@@ -327,47 +424,22 @@ impl Engine for Sled {
     }
 
     fn scan(&self, from: Bound<&[u8]>, prefix: &[u8], limit: usize, visit: Visit<'_>) -> Result<(), KvError> {
+        self.scan_beside(&self.hidden(), from, prefix, limit, visit)
+    }
+
+    /// Commits, and reads behind them, wait while the records are copied to a file, which takes as long as the disk
+    /// needs for so many bytes: a second or a few for each gigabyte. They do not wait for `visit`.
+    fn dump(&self, visit: Visit<'_>) -> Result<(), KvError> {
+        let mut spool = Spool::create(&self.files).map_err(|error| KvError::Failed(error.into()))?;
         let hidden = self.hidden();
-        let mut entries = self.db().range::<&[u8], _>((from, Bound::Unbounded));
-        let mut next = || self.read(|| Ok(entries.next().transpose()?));
-        let mut instead = hidden.range::<[u8], _>((from, Bound::Unbounded)).peekable();
-        let mut entry = next()?;
-        let mut left = limit;
-        while left > 0 {
-            let (key, value): (IVec, Cow<'_, [u8]>) = match (&entry, instead.peek()) {
-                (None, None) => break,
-                (Some((key, _)), Some((other, _))) if key.as_ref() == other.as_slice() => {
-                    entry = next()?;
-                    continue;
-                }
-                (Some((key, stored)), other)
-                    if other.is_none_or(|(other, _)| key.as_ref() < other.as_slice()) =>
-                {
-                    if !key.starts_with(prefix) {
-                        break;
-                    }
-                    let value = guarded(|| pieces::value(self.db(), key, stored)).map_err(Fault::Failed)?;
-                    let key = key.clone();
-                    entry = next()?;
-                    (key, value.into())
-                }
-                (_, Some((key, before))) => {
-                    let shown = before
-                        .as_deref()
-                        .map(|value| (key.as_slice().into(), value.into()));
-                    instead.next();
-                    let Some(shown) = shown else { continue };
-                    shown
-                }
-                (Some(_), None) => unreachable!("an entry alone comes first"),
-            };
-            if !key.starts_with(prefix) {
-                break;
-            }
-            visit(&key, &value)?;
-            left -= 1;
+        for prefix in layout::KINDS {
+            let from = Bound::Included(&[prefix][..]);
+            self.scan_beside(&hidden, from, &[prefix], usize::MAX, &mut |key, value| {
+                spool.put(key, value)
+            })?;
         }
-        Ok(())
+        drop(hidden);
+        spool.show(visit)
     }
 
     fn write(&self, work: &mut dyn FnMut(&mut dyn Group) -> Result<(), Fault>) -> Result<(), Fault> {
@@ -387,7 +459,7 @@ impl Engine for Sled {
         }
         let commits = self.commits.load(Ordering::Relaxed) + 1;
         changes.insert(COMMITS.to_vec(), Some(commits.to_be_bytes().to_vec()));
-        self.fits(&changes)?;
+        self.make_room(&changes)?;
 
         let mut hidden = self.hidden.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = Changes::new();
@@ -396,7 +468,9 @@ impl Engine for Sled {
             before.insert(key.clone(), value);
         }
         let batch = self.batch(&changes).map_err(Fault::Failed)?;
-        if let Err(cause) = self.commit(batch) {
+        // Nothing of the batch is in the log yet.
+        self.prepare().map_err(Fault::Failed)?;
+        if let Err(cause) = self.apply(batch) {
             return Err(self.give_up(cause, before, &mut hidden));
         }
         drop(hidden);
@@ -404,48 +478,6 @@ impl Engine for Sled {
         if let Err(error) = self.files.acknowledge(commits) {
             tracing::warn!(%error, "the number of commits could not be noted; a loss of the last one may go unnoticed");
         }
-        Ok(())
-    }
-}
-
-struct SledGroup<'a> {
-    sled: &'a Sled,
-    changes: Changes,
-}
-
-impl Group for SledGroup<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Fault> {
-        if let Some(change) = self.changes.get(key) {
-            return Ok(change.as_deref().map(Cow::Borrowed));
-        }
-        let stored = guarded(|| pieces::get(self.sled.db(), key)).map_err(Fault::Failed)?;
-        Ok(stored.map(Cow::Owned))
-    }
-
-    fn any(&self, prefix: &[u8]) -> Result<bool, Fault> {
-        let changed = self
-            .changes
-            .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
-        if (changed.take_while(|(key, _)| key.starts_with(prefix))).any(|(_, change)| change.is_some()) {
-            return Ok(true);
-        }
-        let mut keys = self.sled.db().range::<&[u8], _>(prefix..).keys();
-        loop {
-            match guarded(|| Ok(keys.next().transpose()?)).map_err(Fault::Failed)? {
-                Some(key) if !key.starts_with(prefix) => return Ok(false),
-                Some(key) if self.changes.contains_key(key.as_ref()) => {}
-                found => return Ok(found.is_some()),
-            }
-        }
-    }
-
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        self.changes.insert(key.to_vec(), Some(value.to_vec()));
-        Ok(())
-    }
-
-    fn delete(&mut self, key: &[u8]) -> Result<(), Fault> {
-        self.changes.insert(key.to_vec(), None);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! All records at once: out of an engine, and into another.
 
 use std::io::{Read, Write};
+use std::ops::Bound;
 
 use registry_core::store::{Entry, KvError};
 
@@ -16,7 +17,9 @@ const STEP_BYTES: usize = 8 << 20;
 
 impl EmbeddedKv {
     /// Writes all records as they are at one moment, while others go on reading and writing. Blocks; takes memory
-    /// for one record, and may keep the engine's file from reusing room until it is done.
+    /// for one record. How slowly `out` takes them is nobody else's matter: LMDB's file cannot reuse room until it is
+    /// done; sled lets commits wait for as long as the disk needs to copy the records to a file without a name in
+    /// their directory, and refuses if there is not room for that.
     ///
     /// # Errors
     /// [`DumpError`], with what was written so far not a whole dump.
@@ -60,15 +63,23 @@ impl EmbeddedKv {
             });
         }
         let mut empty = true;
-        self.engine.dump(&mut |key, _| {
-            empty &= !layout::is_record(key);
-            Ok(())
-        })?;
+        let records = layout::record_key("");
+        self.engine
+            .scan(Bound::Included(&records), &records, 1, &mut |_, _| {
+                empty = false;
+                Ok(())
+            })?;
         if !empty {
             return Err(DumpError::NotEmpty);
         }
         let (mut step, mut bytes): (Vec<Pair>, usize) = (Vec::new(), 0);
         while let Some((key, stored)) = dump.next()? {
+            // An engine may have such a key for itself.
+            if !layout::is_known(&key) {
+                return Err(DumpError::Damaged(
+                    "an entry is neither a record nor about the store",
+                ));
+            }
             // The copy is a store of its own: its blobs lie elsewhere, and carry its own identity.
             if key == layout::STORE_KEY || layout::record_name(&key).is_ok_and(|name| !keep(&name)) {
                 continue;

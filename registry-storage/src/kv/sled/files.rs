@@ -2,8 +2,15 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+/// The unit in which the system counts what a file takes, in bytes.
+const BLOCK: u64 = 512;
 
 /// The files of a sled directory that are needed for as long as it is open.
 #[derive(Debug)]
@@ -67,6 +74,40 @@ impl Files {
     pub(super) fn room(&self) -> io::Result<u64> {
         let disk = rustix::fs::statvfs(&self.directory)?;
         Ok(disk.f_bavail * disk.f_frsize)
+    }
+
+    /// Sets room aside for so many bytes behind the end of the log, if there is less; then for `more` too, if there is
+    /// room, so that few commits have to. The log's length stays as it is, which tells sled where it ends. Where a file
+    /// system cannot do that, nothing is set aside.
+    pub(super) fn set_aside(&self, bytes: u64, more: u64) -> io::Result<()> {
+        let log = self.log.metadata()?;
+        if log.blocks() * BLOCK >= log.len() + bytes {
+            return Ok(());
+        }
+        let allocate = |bytes| rustix::fs::fallocate(&self.log, FallocateFlags::KEEP_SIZE, log.len(), bytes);
+        match allocate(bytes + more).or_else(|_| allocate(bytes)) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
+    /// A new file beside sled's directory that has no name, and is gone when it is closed.
+    pub(super) fn nameless(&self) -> io::Result<File> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = self.directory.with_file_name(format!("dump.{number}"));
+        // A process that was killed here may have left one.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
+        fs::remove_file(&path)?;
+        Ok(file)
     }
 }
 

@@ -114,37 +114,98 @@ fn after_a_sync_that_failed_readers_see_what_was_before_and_nothing_is_written()
 }
 
 #[test]
-fn what_a_batch_left_half_done_is_undone_if_the_log_is_in_order() {
+fn a_batch_that_stopped_in_the_middle_is_not_written_and_the_tree_is_not_shown() {
     let directory = tempfile::tempdir().unwrap();
     let sled = open(directory.path());
     put(&sled, &[("k1", &[1; 50_000]), ("k2", b"old")]).unwrap();
-    let expected = all(&sled);
-    let before = [
-        ("k1", Some(vec![1; 50_000])),
-        ("k2", Some(b"old".to_vec())),
-        ("k3", None),
-    ];
-    // The half that was written has the pieces of `k1`, and another entry for it.
-    let half = sled
-        .batch(&[(b"k1".to_vec(), Some(vec![2; 60_000]))].into())
-        .unwrap();
-    sled.db().apply_batch(half).unwrap();
-    sled.db()
-        .insert("k1", sled.db().get("k2").unwrap().unwrap())
-        .unwrap();
-    let before = before.map(|(key, value)| (key.into(), value)).into();
+    // The half that got into the tree, in sled's memory.
+    sled.db().insert("k2", &b"\0half"[..]).unwrap();
+    sled.halted.store(true, Ordering::SeqCst);
+    let before = [("k2".into(), Some(b"old".to_vec()))].into();
     let fault = sled.give_up(
         "a page could not be read".into(),
         before,
         &mut sled.hidden.write().unwrap(),
     );
-    assert!(matches!(fault, Fault::Failed(_)), "{fault:?}");
-    assert_eq!(all(&sled), expected);
-    put(&sled, &[("k2", b"new")]).unwrap();
+    assert!(matches!(fault, Fault::Unknown(_)), "{fault:?}");
+    assert!(matches!(sled.get(b"k1"), Err(Fault::Failed(_))));
+    assert!(matches!(put(&sled, &[("k3", b"")]), Err(Fault::Failed(_))));
+    let copy = tempfile::tempdir().unwrap();
     drop(sled);
-    let sled = open(directory.path());
-    assert_eq!(get(&sled, "k2").unwrap(), b"new");
+    // As the next process finds it: this one has it open still.
+    let (from, to) = (directory.path().join(DIRECTORY), copy.path().join(DIRECTORY));
+    fs::create_dir_all(to.join("blobs")).unwrap();
+    for file in ["acknowledged", "conf", "db"] {
+        fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+    let sled = open(copy.path());
     assert_eq!(get(&sled, "k1").unwrap(), [1; 50_000]);
+    assert_eq!(get(&sled, "k2").unwrap(), b"old");
+    put(&sled, &[("k2", b"new")]).unwrap();
+}
+
+#[test]
+fn a_batch_that_failed_for_any_reason_leaves_no_further_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let sled = open(directory.path());
+    put(&sled, &[("k1", b"old")]).unwrap();
+    let before = [("k1".into(), Some(b"old".to_vec()))].into();
+    let fault = sled.give_up("any".into(), before, &mut sled.hidden.write().unwrap());
+    assert!(matches!(fault, Fault::Unknown(_)), "{fault:?}");
+    assert!(matches!(put(&sled, &[("k1", b"new")]), Err(Fault::Failed(_))));
+    assert_eq!(get(&sled, "k1").unwrap(), b"old");
+}
+
+#[test]
+fn the_log_has_room_that_nobody_else_can_take() {
+    use std::os::unix::fs::MetadataExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let sled = open(directory.path());
+    for n in 0..40_u8 {
+        put(&sled, &[(&format!("k{n}"), &[n; 1 << 20])]).unwrap();
+    }
+    let log = fs::metadata(directory.path().join(DIRECTORY).join("db")).unwrap();
+    let length = log.len();
+    assert!(length > 2 * RESERVE, "{length}");
+    assert!(log.blocks() * 512 >= length + RESERVE, "{log:?}");
+    drop(sled);
+    assert_eq!(all(&open(directory.path())).len(), 40);
+}
+
+#[test]
+fn a_copy_of_the_records_has_no_name_and_ends_with_the_dump() {
+    let directory = tempfile::tempdir().unwrap();
+    let names = || -> Vec<_> {
+        let entries = fs::read_dir(directory.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let sled = open(directory.path());
+    sled.write(&mut |group| {
+        group.put(b"\x00a", b"1")?;
+        group.put(b"\x01b", &[2; 3 << 20])?;
+        group.put(b"\x01c", b"")
+    })
+    .unwrap();
+    let expected = names();
+    let mut found = Vec::new();
+    sled.dump(&mut |key, value| {
+        assert_eq!(names(), expected);
+        found.push((key.to_vec(), value.to_vec()));
+        Ok(())
+    })
+    .unwrap();
+    let entry = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
+    assert_eq!(
+        found,
+        [
+            entry(b"\x00a", b"1"),
+            entry(b"\x01b", &[2; 3 << 20]),
+            entry(b"\x01c", b"")
+        ]
+    );
 }
 
 #[test]
