@@ -159,7 +159,8 @@ pub enum KvError {
     /// put again, and everything else be read.
     #[error("the record {key:?} is damaged")]
     Damaged {
-        /// The key, as far as it can be told.
+        /// The key. If it is no text any more, what is not stands as U+FFFD, which is in no record's key: then nothing
+        /// can be read or written under it.
         key: String,
     },
     /// Nothing was written, or nothing could be read.
