@@ -162,6 +162,11 @@ pub enum KvError {
         /// The key. If it is no text any more, what is not stands as U+FFFD, which is in no record's key: then nothing
         /// can be read or written under it.
         key: String,
+        /// Of a scan: the keys of what else cannot be read.
+        more: Vec<String>,
+        /// Of a scan: what can be read, in the order in which it lies. A key that was changed lies where the true one did,
+        /// so a scan from behind it would not go on there.
+        page: Vec<(String, Entry)>,
     },
     /// Nothing was written, or nothing could be read.
     #[error("the records could not be reached")]

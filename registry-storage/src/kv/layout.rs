@@ -44,7 +44,11 @@ impl Damaged {
 
 impl From<Damaged> for KvError {
     fn from(damaged: Damaged) -> Self {
-        KvError::Damaged { key: damaged.0 }
+        KvError::Damaged {
+            key: damaged.0,
+            more: Vec::new(),
+            page: Vec::new(),
+        }
     }
 }
 

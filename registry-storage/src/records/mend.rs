@@ -41,7 +41,12 @@ struct SelfNamed {
 }
 
 /// The refusal of what only the records knew, and know no more.
-pub(super) fn damaged(key: &str, why: KvError) -> Error {
+pub(super) fn lost(key: &str) -> Error {
+    let why = KvError::Damaged {
+        key: key.to_owned(),
+        more: Vec::new(),
+        page: Vec::new(),
+    };
     let manifest = match key.split('/').collect::<Vec<_>>()[..] {
         ["manifest" | "content", _, digest] => digest.parse().ok(),
         _ => None,
@@ -63,13 +68,9 @@ impl Records {
     /// # Errors
     /// If nothing does; then the error says what to do.
     pub(super) async fn mend(&self, key: &str) -> Result<()> {
-        let lost = || {
-            let key = key.to_owned();
-            damaged(&key.clone(), KvError::Damaged { key })
-        };
         // Some bytes of such a key are unknown, and no read or write can name it.
         if !is_whole(key) {
-            return Err(lost());
+            return Err(lost(key));
         }
         let txn = match key.split('/').collect::<Vec<_>>()[..] {
             ["tagged", repository, digest, tag] => self.mended_mirror(key, repository, digest, tag).await?,
@@ -100,7 +101,7 @@ impl Records {
             ["blob", digest] => Some(self.mended_blob(key, &parsed(key, digest)?).await?),
             _ => None,
         };
-        self.replace_damaged(key, txn.ok_or_else(lost)?).await
+        self.replace_damaged(key, txn.ok_or_else(|| lost(key))?).await
     }
 
     /// Commits what replaces a damaged record. That it is not damaged any more is fine: somebody else was here.

@@ -148,7 +148,7 @@ impl Records {
         let mut met = Met::default();
         loop {
             match self.kv.get(key).await {
-                Err(KvError::Damaged { key }) if met.again(&key) => Box::pin(self.mend(&key)).await?,
+                Err(KvError::Damaged { key, .. }) if met.again(&key) => Box::pin(self.mend(&key)).await?,
                 read => return read.map_err(failed),
             }
         }
@@ -158,7 +158,7 @@ impl Records {
         let mut met = Met::default();
         loop {
             match self.kv.scan(prefix, after, limit).await {
-                Err(KvError::Damaged { key }) if met.again(&key) => Box::pin(self.mend(&key)).await?,
+                Err(KvError::Damaged { key, .. }) if met.again(&key) => Box::pin(self.mend(&key)).await?,
                 read => return read.map_err(failed),
             }
         }
@@ -187,7 +187,7 @@ impl Records {
         match self.kv.commit(txn).await {
             Ok(stamp) => Ok(Attempt::Done(stamp)),
             Err(KvError::Conflict(_)) => Ok(Attempt::Again),
-            Err(KvError::Damaged { key }) => {
+            Err(KvError::Damaged { key, .. }) => {
                 self.mend(&key).await?;
                 Ok(Attempt::Again)
             }
@@ -280,7 +280,7 @@ impl Records {
 /// An error of the records as the caller sees it.
 fn failed(why: KvError) -> Error {
     match &why {
-        KvError::Damaged { key } => mend::damaged(&key.clone(), why),
+        KvError::Damaged { key, .. } => mend::lost(key),
         KvError::Full(_) => Error::new(
             ErrorKind::Unavailable,
             "the registry has no room left for records",

@@ -14,7 +14,6 @@ pub(super) fn is_whole(key: &str) -> bool {
 }
 
 /// What lies under a prefix.
-#[derive(Default)]
 pub(super) struct Past {
     /// What can be read, in order.
     pub(super) entries: Vec<(String, Entry)>,
@@ -23,37 +22,18 @@ pub(super) struct Past {
 }
 
 impl Records {
-    /// As [`Kv::scan`](registry_core::store::Kv::scan), past what is damaged, of which nothing is mended.
+    /// One page as of [`Kv::scan`](registry_core::store::Kv::scan), past what is damaged, of which nothing is mended.
+    ///
+    /// Where a key was changed, what lies there is out of order; so whoever goes on from the last key of a page may come
+    /// to what was on it already. That is left out: pages go forward.
     pub(super) async fn look_past(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Past> {
-        let (mut past, mut after) = (Past::default(), after.map(str::to_owned));
-        // What is damaged is named, but what comes before it on its page is not given; so it is come up to one by one.
-        let mut by_one = false;
-        while past.entries.len() < limit {
-            let wanted = if by_one { 1 } else { limit - past.entries.len() };
-            match self.kv.scan(prefix, after.as_deref(), wanted).await {
-                Ok(page) => {
-                    let ended = page.len() < wanted;
-                    after = page.last().map(|(key, _)| key.clone()).or(after);
-                    past.entries.extend(page);
-                    if ended {
-                        break;
-                    }
-                }
-                Err(KvError::Damaged { .. }) if wanted > 1 => by_one = true,
-                Err(KvError::Damaged { key }) => {
-                    let behind = behind(&key);
-                    // Behind a byte that no text begins with there is no text to go on from.
-                    if past.damaged.contains(&key) || after.as_ref().is_some_and(|after| *after >= behind) {
-                        tracing::error!(key, "what lies behind a damaged record cannot be reached");
-                        break;
-                    }
-                    past.damaged.push(key);
-                    (after, by_one) = (Some(behind), false);
-                }
-                Err(other) => return Err(failed(other)),
-            }
-        }
-        Ok(past)
+        let (mut entries, damaged) = match self.kv.scan(prefix, after, limit).await {
+            Ok(page) => (page, Vec::new()),
+            Err(KvError::Damaged { key, more, page }) => (page, [key].into_iter().chain(more).collect()),
+            Err(other) => return Err(failed(other)),
+        };
+        entries.retain(|(key, _)| after.is_none_or(|after| key.as_str() > after));
+        Ok(Past { entries, damaged })
     }
 
     /// As [`scan`](Records::scan), but what nothing mends is told and stepped over.
@@ -63,24 +43,28 @@ impl Records {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Entry)>> {
-        let past = self.look_past(prefix, after, limit).await?;
+        let mut past = self.look_past(prefix, after, limit).await?;
         if past.damaged.is_empty() {
             return Ok(past.entries);
         }
         for key in past.damaged {
-            if let Err(error) = self.mend(&key).await {
-                tracing::error!(key, %error, "a damaged record is stepped over");
-            }
+            // Whether it could be is seen by looking again.
+            let _mended = self.mend(&key).await;
         }
-        Ok(self.look_past(prefix, after, limit).await?.entries)
-    }
-}
-
-/// A text that sorts behind a damaged key, and before every other that a record has.
-fn behind(key: &str) -> String {
-    match key.split_once(UNKNOWN) {
-        // All keys are ASCII, so what begins like it goes before the byte that is no text.
-        Some((whole, _)) => format!("{whole}{}", char::MAX),
-        None => key.to_owned(),
+        // What cannot be read takes none of the room on the page.
+        let mut more = limit;
+        loop {
+            past = self.look_past(prefix, after, more).await?;
+            let seen = past.entries.len() + past.damaged.len();
+            if past.entries.len() >= limit || seen < more {
+                break;
+            }
+            more += past.damaged.len();
+        }
+        for key in past.damaged {
+            tracing::error!(key, "a damaged record that nothing mends is stepped over");
+        }
+        past.entries.truncate(limit);
+        Ok(past.entries)
     }
 }

@@ -11,6 +11,9 @@ use super::{Attempt, Records, SLACK, keys, values};
 /// Most expired leases removed in one step.
 const LEASES: usize = 1000;
 
+/// Most deleted repositories of which one is looked for that can be cleaned up.
+const DROPPED: usize = 1000;
+
 impl Records {
     async fn step(&self, txn: Txn, done: Collected) -> Result<Collected> {
         Ok(match self.commit(txn).await? {
@@ -269,7 +272,7 @@ impl Reclaim for Records {
     }
 
     async fn sweep_repositories(&self, limit: usize) -> Result<bool> {
-        let dropped = self.look_past(keys::DROPPED, None, limit.max(1)).await?;
+        let dropped = self.look_past(keys::DROPPED, None, DROPPED).await?;
         let damaged = dropped.damaged.iter().filter(|key| is_whole(key));
         let listed = dropped.entries.iter().map(|(key, entry)| (key, Some(entry)));
         let mut failed = None;
