@@ -4,6 +4,7 @@
 //! this unlinks the location once nobody can be at it any more, and then clears the record, so that a crash between
 //! the two only means that the location is unlinked again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,7 +21,8 @@ pub struct Swept {
     pub abandoned: u64,
     /// Locations whose bytes were given back.
     pub unlinked: u64,
-    /// Locations that could not be unlinked, and repositories that could not be cleaned up; they are tried again.
+    /// Locations that could not be unlinked, uploads that could not be ended, and repositories that could not be cleaned
+    /// up; they are tried again.
     pub failed: u64,
 }
 
@@ -69,12 +71,11 @@ impl Janitor {
     /// Does what is due now. May be dropped at any point and run again.
     ///
     /// # Errors
-    /// If the records fail. A location that cannot be unlinked is counted and left doomed.
+    /// If the records cannot be listed. What one record is in the way of is counted and left as it is: an upload whose
+    /// claim is damaged stays, since nothing else says where its bytes are, and is for the check of the store to tell.
     pub async fn run_once(&self) -> Result<Swept> {
-        let mut swept = Swept {
-            abandoned: self.abandon().await?,
-            ..Swept::default()
-        };
+        let mut swept = Swept::default();
+        self.abandon(&mut swept).await?;
         // What cannot be swept must not keep what is doomed from being given back.
         if let Err(error) = self.sweep().await {
             tracing::error!(%error, "a deleted repository cannot be cleaned up");
@@ -89,18 +90,32 @@ impl Janitor {
         Ok(())
     }
 
-    async fn abandon(&self) -> Result<u64> {
-        let mut abandoned = 0;
+    async fn abandon(&self, swept: &mut Swept) -> Result<()> {
+        let mut failed = HashSet::new();
         loop {
             let expired = self.records.expired_uploads(BATCH).await?;
             let mut progress = 0;
             for id in &expired {
-                progress += u64::from(self.records.abandon(id).await?);
+                if failed.contains(id) {
+                    continue;
+                }
+                match self.records.abandon(id).await {
+                    Ok(done) => progress += u64::from(done),
+                    Err(why) => {
+                        tracing::error!(
+                            upload = id.as_str(),
+                            error = &why as &dyn std::error::Error,
+                            "cannot end an upload"
+                        );
+                        swept.failed += 1;
+                        failed.insert(id.clone());
+                    }
+                }
             }
-            abandoned += progress;
-            // Without progress, what is left was renewed meanwhile, or is being ended by another.
+            swept.abandoned += progress;
+            // Without progress, what is left was renewed meanwhile, is being ended by another, or cannot be.
             if progress == 0 || expired.len() < BATCH {
-                return Ok(abandoned);
+                return Ok(());
             }
         }
     }
@@ -116,10 +131,13 @@ impl Janitor {
                     return Ok(());
                 }
                 match self.blobs.unlink(&entry.location).await {
-                    Ok(()) => {
-                        self.records.clear_doomed(entry).await?;
-                        swept.unlinked += 1;
-                    }
+                    Ok(()) => match self.records.clear_doomed(entry).await {
+                        Ok(()) => swept.unlinked += 1,
+                        Err(why) => {
+                            tracing::error!(location = %entry.location, error = &why as &dyn std::error::Error, "cannot clear");
+                            swept.failed += 1;
+                        }
+                    },
                     Err(why) => {
                         tracing::warn!(location = %entry.location, error = &why as &dyn std::error::Error, "cannot unlink");
                         swept.failed += 1;

@@ -159,8 +159,14 @@ pub enum KvError {
     /// put again, and everything else be read.
     #[error("the record {key:?} is damaged")]
     Damaged {
-        /// The key, as far as it can be told.
+        /// The key. If it is no text any more, what is not stands as U+FFFD, which is in no record's key: then nothing
+        /// can be read or written under it.
         key: String,
+        /// Of a scan: the keys of what else cannot be read.
+        more: Vec<String>,
+        /// Of a scan: what can be read, in the order in which it lies. A key that was changed lies where the true one did,
+        /// so a scan from behind it would not go on there.
+        page: Vec<(String, Entry)>,
     },
     /// Nothing was written, or nothing could be read.
     #[error("the records could not be reached")]

@@ -15,11 +15,20 @@ type Step = fn(&mut dyn Group) -> Result<(), Fault>;
 
 /// The first is from format 1 to 2. A step never changes once it is released: stores will be opened with it for as
 /// long as there are any of its format.
-const STEPS: [Step; layout::FORMAT as usize - 1] = [identity_is_new];
+const STEPS: [Step; layout::FORMAT as usize - 1] = [last_is_checked];
 
-/// Format 2 has the store's identity, which whoever opens the store says: records alone have none.
-fn identity_is_new(_records: &mut dyn Group) -> Result<(), Fault> {
-    Ok(())
+/// Format 2 has a checksum at what is stored about the last commit. It also has the store's identity, which whoever opens
+/// the store says: records alone have none.
+fn last_is_checked(records: &mut dyn Group) -> Result<(), Fault> {
+    let read = match records.get(layout::LAST_KEY)? {
+        Some(stored) => layout::read_last(&stored),
+        None => return Ok(()),
+    };
+    match read {
+        Ok((stamp, now)) => records.put(layout::LAST_KEY, &layout::last(stamp, now)),
+        // Who reads it next refuses it by name.
+        Err(_) => Ok(()),
+    }
 }
 
 /// What records say of themselves.

@@ -4,11 +4,14 @@
 //! |---|---|
 //! | `0x00 "format"` | the layout's version, 4 bytes |
 //! | `0x00 "store"` | the store's identity, 16 random bytes, as in the file `STORE` beside its blobs; since format 2 |
-//! | `0x00 "last"` | the last commit's stamp and the clock at it, 8 bytes each |
+//! | `0x00 "last"` | the last commit's stamp and the clock at it, 8 bytes each; a CRC-32, 4 bytes, since format 2 |
 //! | `0x01` and the record's key | a CRC-32, 4 bytes; the stamp of the record's last write, 8 bytes; its value |
 //!
-//! All numbers are big-endian. The checksum is over the engine's key, the stamp and the value: the engine has none
-//! of its own, and a record with a flipped bit must be an error, never another record.
+//! All numbers are big-endian. The checksum of a record is over the engine's key, the stamp and the value, that of
+//! `last` over its key and what comes before it: the engine has none of its own, and a record with a flipped bit must
+//! be an error, never another record, nor may the clock jump or a stamp come again. `format` and `store` need none: a
+//! format with a flipped bit is one that is newer or that there is not, and an identity with one is not that of the
+//! blobs, and both are refused.
 
 use bytes::Bytes;
 use registry_core::Timestamp;
@@ -45,7 +48,11 @@ impl Damaged {
 
 impl From<Damaged> for KvError {
     fn from(damaged: Damaged) -> Self {
-        KvError::Damaged { key: damaged.0 }
+        KvError::Damaged {
+            key: damaged.0,
+            more: Vec::new(),
+            page: Vec::new(),
+        }
     }
 }
 
@@ -122,15 +129,33 @@ pub(super) fn stored(key: &[u8], stamp: Stamp, value: &[u8]) -> Vec<u8> {
 }
 
 /// What is stored about the last commit.
-pub(super) fn last(stamp: Stamp, now: Timestamp) -> [u8; 16] {
-    (u128::from(stamp.0) << 64 | u128::from(now.0)).to_be_bytes()
+pub(super) fn last(stamp: Stamp, now: Timestamp) -> Vec<u8> {
+    let mut stored = stamp.0.to_be_bytes().to_vec();
+    stored.extend_from_slice(&now.0.to_be_bytes());
+    stored.extend_from_slice(&last_checksum(&stored));
+    stored
 }
 
-/// What [`last`] stored.
+fn last_checksum(both: &[u8]) -> [u8; CHECKSUM] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(LAST_KEY);
+    hasher.update(both);
+    hasher.finalize().to_be_bytes()
+}
+
+/// What [`last`] stored, or a version did that knew format 1 alone: without the checksum, which it gets at the next
+/// commit.
 pub(super) fn read_last(stored: &[u8]) -> Result<(Stamp, Timestamp), Damaged> {
-    let stored = stored.try_into().map_err(|_| Damaged("last".into()))?;
-    let both = u128::from_be_bytes(stored);
-    Ok((Stamp((both >> 64) as u64), Timestamp(both as u64)))
+    let bad = || Damaged("last".into());
+    let (stamp, rest) = stored.split_first_chunk().ok_or_else(bad)?;
+    let (now, sum) = rest.split_first_chunk().ok_or_else(bad)?;
+    if !sum.is_empty() && *sum != last_checksum(&stored[..stored.len() - sum.len()]) {
+        return Err(bad());
+    }
+    Ok((
+        Stamp(u64::from_be_bytes(*stamp)),
+        Timestamp(u64::from_be_bytes(*now)),
+    ))
 }
 
 /// What is stored as the format.
@@ -168,6 +193,15 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(split(b"\x01k", &bad).is_err(), "bit {bit}");
         }
+        let last = last(Stamp(7), Timestamp(9));
+        for bit in 0..last.len() * 8 {
+            let mut bad = last.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(read_last(&bad).is_err(), "bit {bit}");
+        }
+        for bit in 0..32 {
+            assert!(!(1..=FORMAT).contains(&(FORMAT ^ (1 << bit))), "bit {bit}");
+        }
         assert!(split(b"\x01l", &good).is_err(), "under another key");
         assert!(split(b"\x01k", &good[..good.len() - 1]).is_err(), "cut short");
     }
@@ -176,6 +210,8 @@ mod tests {
     fn what_is_stored_reads_back() {
         let (stamp, now) = (Stamp(u64::MAX - 1), Timestamp(77));
         assert_eq!(read_last(&last(stamp, now)).unwrap(), (stamp, now));
+        let of_format_1 = &last(stamp, now)[..16];
+        assert_eq!(read_last(of_format_1).unwrap(), (stamp, now));
         assert_eq!(
             split(b"k", &stored(b"k", stamp, b"v")).unwrap(),
             (stamp, &b"v"[..])

@@ -327,12 +327,25 @@ impl Kv for EmbeddedKv {
             Some(after) => Bound::Excluded(after.as_slice()),
             None => Bound::Included(prefix_key.as_slice()),
         };
-        let mut page = Vec::new();
+        let (mut page, mut damaged) = (Vec::new(), Vec::new());
         self.engine.scan(from, &prefix_key, limit, &mut |key, stored| {
-            page.push((layout::record_name(key)?, layout::entry(key, stored)?));
+            let name = layout::record_name(key).map_err(KvError::from);
+            match name.and_then(|name| Ok((name, layout::entry(key, stored)?))) {
+                Ok(read) => page.push(read),
+                Err(KvError::Damaged { key, .. }) => damaged.push(key),
+                Err(other) => return Err(other),
+            }
             Ok(())
         })?;
-        Ok(page)
+        let mut damaged = damaged.into_iter();
+        match damaged.next() {
+            None => Ok(page),
+            Some(key) => Err(KvError::Damaged {
+                key,
+                more: damaged.collect(),
+                page,
+            }),
+        }
     }
 
     async fn now(&self) -> Result<Timestamp, KvError> {

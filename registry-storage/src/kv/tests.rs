@@ -120,7 +120,7 @@ fn a_damaged_entry_fails_what_reads_it_and_nothing_else() {
         );
         let kv = open(directory, engine);
         block_on(async {
-            let named = |error: &KvError| matches!(error, KvError::Damaged { key } if key == "bad");
+            let named = |error: &KvError| matches!(error, KvError::Damaged { key, .. } if key == "bad");
             assert!(named(&kv.get("bad").await.unwrap_err()));
             assert!(named(&kv.scan("", None, 10).await.unwrap_err()));
             let outcome = kv.commit(Txn::new().at("bad", stamp).put("new", "")).await;

@@ -30,6 +30,25 @@ impl Records {
         Ok(suspects)
     }
 
+    /// Whether every edge of a put is there, as they are unless a record was damaged.
+    pub(super) async fn has_its_edges(
+        &self,
+        repository: &str,
+        put: &str,
+        children: &[Child],
+    ) -> Result<bool> {
+        for child in children {
+            let edge = match child.kind {
+                ChildKind::Blob => keys::edge(&child.digest, repository, put),
+                ChildKind::Manifest => keys::parent(repository, &child.digest, put),
+            };
+            if self.entry(&edge).await?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Adds an edge for everything that the manifest names, asserting that it is live and belongs here.
     pub(super) async fn add_edges(
         &self,
@@ -168,9 +187,10 @@ impl Records {
         for blob in &children.blobs {
             let edge = keys::edge(blob, repository, &manifest.put);
             if self.entry(&edge).await?.is_none() {
-                // A deferred edge opened nothing, so it leaves nothing that does.
+                // A deferred edge opened nothing, so it leaves nothing that does. An edge that was damaged may be mended
+                // before this is committed.
                 let deferred = keys::deferred(blob, repository, &manifest.put);
-                txn = self.add_pending(txn.delete(deferred), blob, now);
+                txn = self.add_pending(txn.delete(deferred).delete(edge), blob, now);
             } else if let Some((_, entry)) = self.find_blob(blob).await? {
                 txn = txn.delete(edge).at(keys::blob(blob), entry.stamp);
                 txn = self.add_lease(txn, repository, blob, now);

@@ -89,7 +89,13 @@ impl Records {
         txn = txn.unchanged(&key, found.as_ref().map(|(_, entry)| entry));
         let manifest = match &found {
             // There already, and whole: what it names is held by the edges of the put that made it.
-            Some((manifest, _)) if !manifest.deferred && manifest.media_type == write.parsed.media_type => {
+            Some((manifest, _))
+                if !manifest.deferred
+                    && manifest.media_type == write.parsed.media_type
+                    && self
+                        .has_its_edges(id, &manifest.put, &write.parsed.children)
+                        .await? =>
+            {
                 let suspects = self.suspects(&write.parsed.children).await?;
                 if !suspects.is_empty() && write.options.children == Children::Required {
                     return Err(missing(&suspects));
@@ -241,7 +247,7 @@ impl Records {
                 .delete_some_tags(ctx, name, &repository, &digest, &tagged[..TAGS_AT_ONCE])
                 .await;
         }
-        let (txn, moves) = delete_tags(txn, id, &digest, &tagged)?;
+        let (txn, moves) = self.delete_tags(txn, id, &digest, &tagged).await?;
         let txn = self.tell(
             txn,
             ctx,
@@ -263,12 +269,43 @@ impl Records {
     ) -> Result<Attempt<()>> {
         let now = self.clock().await?;
         let txn = self.assert_name(Txn::new(), name, repository, now);
-        let (mut txn, moves) = delete_tags(txn, &repository.id, digest, tagged)?;
+        let (mut txn, moves) = self.delete_tags(txn, &repository.id, digest, tagged).await?;
         for tag in moves {
             txn = self.tell(txn, ctx, name, now, EventKind::TagDeleted { tag });
         }
         self.commit(txn).await?;
         Ok(Attempt::Again)
+    }
+
+    /// Takes these tags away from a manifest, asserting that each is where it was read. A mirror that is not true, since
+    /// its key was changed, takes no tag along.
+    async fn delete_tags(
+        &self,
+        mut txn: Txn,
+        repository: &str,
+        digest: &Digest,
+        tagged: &[(String, Entry)],
+    ) -> Result<(Txn, Vec<TagMove>)> {
+        let table = keys::tags_at(repository, digest);
+        let mut moves = Vec::new();
+        for (mirror, _) in tagged {
+            let tag: Tag = mirror[table.len()..].parse().map_err(Error::internal)?;
+            let key = keys::tag(repository, &tag);
+            let found = self.get::<values::Tag>(&key).await?;
+            // Written in one transaction with its mirror, so this says all that the mirror's own stamp would.
+            txn = txn
+                .unchanged(&key, found.as_ref().map(|(_, entry)| entry))
+                .delete(mirror);
+            if found.is_some_and(|(tag, _)| tag.digest == *digest) {
+                txn = txn.delete(key);
+                moves.push(TagMove {
+                    tag,
+                    from: Some(*digest),
+                    to: None,
+                });
+            }
+        }
+        Ok((txn, moves))
     }
 
     pub(super) async fn try_delete_tag(
@@ -312,28 +349,4 @@ fn check_expected(tag: &Tag, found: Option<Digest>, expect: Expect) -> Result<()
     };
     Err(Error::new(ErrorKind::PreconditionFailed, message)
         .with_detail(serde_json::json!({ "tag": tag, "digest": found })))
-}
-
-/// Takes these tags away from a manifest, asserting that none has moved since it was read.
-fn delete_tags(
-    mut txn: Txn,
-    repository: &str,
-    digest: &Digest,
-    tagged: &[(String, Entry)],
-) -> Result<(Txn, Vec<TagMove>)> {
-    let table = keys::tags_at(repository, digest);
-    let mut moves = Vec::new();
-    for (key, entry) in tagged {
-        let tag: Tag = key[table.len()..].parse().map_err(Error::internal)?;
-        txn = txn
-            .at(key, entry.stamp)
-            .delete(key)
-            .delete(keys::tag(repository, &tag));
-        moves.push(TagMove {
-            tag,
-            from: Some(*digest),
-            to: None,
-        });
-    }
-    Ok((txn, moves))
 }

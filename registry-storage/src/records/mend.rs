@@ -7,22 +7,31 @@
 //!
 //! | record | is told by |
 //! |---|---|
-//! | `tagged`, `lease`, `pending`, `expiry` | its own key |
+//! | `lease`, `pending` | its own key, but for the time |
+//! | `expiry` | `upload` |
 //! | `doomed` | its own key, held as long as any |
+//! | `tagged` | `tag` |
 //! | `repository`, `named` | each other |
 //! | `tag` | `tagged` |
-//! | `edge`, `deferred`, `parent` | the manifest that has its put id |
+//! | `edge`, `deferred`, `parent` | `manifest` and `children` |
 //! | `manifest` | its bytes, if they say their type, and the edges of its put |
 //! | `children`, `referrer` | the manifest and its bytes |
 //! | `blob` | `inline`, if its bytes are there; else it becomes suspect, and the next push of it brings new ones |
 
-use registry_core::manifest::{ChildKind, ParsedManifest};
+mod edges;
+mod tags;
+mod timed;
+
+use registry_core::manifest::ParsedManifest;
 use registry_core::store::{BlobState, Entry, KvError, Location, Txn};
-use registry_core::{Digest, Error, ErrorKind, RepositoryName, Result, Tag, error};
+use registry_core::{Digest, Error, ErrorKind, RepositoryName, Result, error};
 use serde::Deserialize;
 
-use super::values::{MARK, V1, encode};
-use super::{Records, SLACK, failed, keys, values};
+use edges::DamagedEdge;
+
+use super::past::is_whole;
+use super::values::{V1, encode};
+use super::{Records, failed, keys, values};
 
 /// What a manifest's bytes may say of their own type.
 #[derive(Deserialize)]
@@ -32,7 +41,12 @@ struct SelfNamed {
 }
 
 /// The refusal of what only the records knew, and know no more.
-pub(super) fn damaged(key: &str, why: KvError) -> Error {
+pub(super) fn lost(key: &str) -> Error {
+    let why = KvError::Damaged {
+        key: key.to_owned(),
+        more: Vec::new(),
+        page: Vec::new(),
+    };
     let manifest = match key.split('/').collect::<Vec<_>>()[..] {
         ["manifest" | "content", _, digest] => digest.parse().ok(),
         _ => None,
@@ -54,20 +68,29 @@ impl Records {
     /// # Errors
     /// If nothing does; then the error says what to do.
     pub(super) async fn mend(&self, key: &str) -> Result<()> {
-        let lost = || {
-            let key = key.to_owned();
-            damaged(&key.clone(), KvError::Damaged { key })
-        };
+        // Some bytes of such a key are unknown, and no read or write can name it.
+        if !is_whole(key) {
+            return Err(lost(key));
+        }
         let txn = match key.split('/').collect::<Vec<_>>()[..] {
-            ["tagged", ..] | ["lease", ..] | ["pending", ..] | ["expiry", ..] => {
-                Some(Txn::new().put(key, MARK))
-            }
+            ["tagged", repository, digest, tag] => self.mended_mirror(key, repository, digest, tag).await?,
+            ["lease", digest, _, repository] => self.mended_lease(key, digest, repository).await?,
+            ["pending", _, digest] => self.mended_pending(key, digest).await?,
+            ["expiry", _, id] => self.mended_expiry(key, id).await?,
             ["doomed", ..] => self.mended_doomed(key).await?,
             ["repository", ..] => self.mended_repository(key).await?,
             ["named", id] => self.mended_named(key, id).await?,
             ["tag", repository, _] => self.mended_tag(key, repository).await?,
-            ["edge" | "deferred" | "parent", _, repository, put] => {
-                self.mended_edge(key, repository, put).await?
+            [table @ ("edge" | "deferred"), child, repository, put]
+            | [table @ "parent", repository, child, put] => {
+                self.mended_edge(DamagedEdge {
+                    key,
+                    table,
+                    repository,
+                    child,
+                    put,
+                })
+                .await?
             }
             ["manifest", repository, digest] => {
                 self.mended_manifest(repository, &parsed(key, digest)?).await?
@@ -78,7 +101,7 @@ impl Records {
             ["blob", digest] => Some(self.mended_blob(key, &parsed(key, digest)?).await?),
             _ => None,
         };
-        self.replace_damaged(key, txn.ok_or_else(lost)?).await
+        self.replace_damaged(key, txn.ok_or_else(|| lost(key))?).await
     }
 
     /// Commits what replaces a damaged record. That it is not damaged any more is fine: somebody else was here.
@@ -94,22 +117,6 @@ impl Records {
             Err(KvError::Conflict(_)) => Ok(()),
             Err(other) => Err(failed(other)),
         }
-    }
-
-    async fn mended_doomed(&self, key: &str) -> Result<Option<Txn>> {
-        let location = match key[keys::DOOMED.len()..].split_once(':') {
-            Some(("file", name)) => Location::File(name.to_owned()),
-            Some(("object", name)) => Location::Object(name.to_owned()),
-            _ => return Ok(None),
-        };
-        let hold = self.lifetimes.longest_write.max(self.lifetimes.longest_read);
-        let not_before = self.clock().await? + SLACK + hold;
-        let value = values::Doomed {
-            v: V1,
-            location,
-            not_before,
-        };
-        Ok(Some(Txn::new().put(key, encode(&value))))
     }
 
     /// The first entry of a table that `wanted` takes. Damaged entries of that table are an error, not mended: they
@@ -173,51 +180,6 @@ impl Records {
         ))
     }
 
-    async fn mended_tag(&self, key: &str, repository: &str) -> Result<Option<Txn>> {
-        let tag: Tag = parsed(key, &key[keys::tags(repository).len()..])?;
-        let table = format!("tagged/{repository}/");
-        let mut after: Option<String> = None;
-        loop {
-            let page = self.scan(&table, after.as_deref(), 1000).await?;
-            let Some((last, _)) = page.last() else {
-                return Ok(None);
-            };
-            after = Some(last.clone());
-            for (mirror, entry) in &page {
-                let Some((digest, named)) = mirror[table.len()..].split_once('/') else {
-                    continue;
-                };
-                if named == tag.as_str() {
-                    let value = values::Tag {
-                        v: V1,
-                        digest: parsed(mirror, digest)?,
-                        at: self.clock().await?,
-                    };
-                    return Ok(Some(Txn::new().at(mirror, entry.stamp).put(key, encode(&value))));
-                }
-            }
-        }
-    }
-
-    async fn mended_edge(&self, key: &str, repository: &str, put: &str) -> Result<Option<Txn>> {
-        let table = keys::manifests(repository);
-        let found = self.first(&table, |digest, manifest: values::Manifest, entry| {
-            (manifest.put == put).then(|| (digest.to_owned(), entry))
-        });
-        let Some((digest, entry)) = found.await? else {
-            return Ok(None);
-        };
-        let value = values::Edge {
-            v: V1,
-            manifest: parsed(key, &digest)?,
-        };
-        Ok(Some(
-            Txn::new()
-                .at(format!("{table}{digest}"), entry.stamp)
-                .put(key, encode(&value)),
-        ))
-    }
-
     /// A manifest's bytes, if they are the ones that were pushed.
     async fn whole_content(&self, repository: &str, digest: &Digest) -> Result<Option<bytes::Bytes>> {
         let content = match self.kv.get(&keys::content(repository, digest)).await {
@@ -254,48 +216,6 @@ impl Records {
         let txn = self.manifest_again(repository, digest, parsed, size).await?;
         self.replace_damaged(&keys::manifest(repository, digest), txn)
             .await
-    }
-
-    /// The record of a manifest whose content is known: with the put id of the edges that are there, and marked as not
-    /// whole, so that the next put makes all edges anew.
-    async fn manifest_again(
-        &self,
-        repository: &str,
-        digest: &Digest,
-        parsed: &ParsedManifest,
-        size: u64,
-    ) -> Result<Txn> {
-        let mut put = None;
-        for child in &parsed.children {
-            let tables = match child.kind {
-                ChildKind::Blob => vec![
-                    keys::edges_of(&child.digest, repository),
-                    keys::deferrals_of(&child.digest, repository),
-                ],
-                ChildKind::Manifest => vec![keys::parents(repository, &child.digest)],
-            };
-            for table in tables {
-                if put.is_none() {
-                    put = self
-                        .first(&table, |id, edge: values::Edge, _| {
-                            (edge.manifest == *digest).then(|| id.to_owned())
-                        })
-                        .await?;
-                }
-            }
-        }
-        let value = values::Manifest {
-            v: V1,
-            media_type: parsed.media_type.clone(),
-            size,
-            put: put.unwrap_or_else(|| format!("{:032x}", self.runtime.random())),
-            subject: parsed.subject,
-            deferred: true,
-        };
-        let children = values::Children::of(&parsed.children);
-        Ok(Txn::new()
-            .put(keys::manifest(repository, digest), encode(&value))
-            .put(keys::children(repository, digest), encode(&children)))
     }
 
     /// What a manifest's put noted beside it.

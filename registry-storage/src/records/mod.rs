@@ -11,6 +11,7 @@ mod keys;
 mod lists;
 mod manifests;
 mod mend;
+mod past;
 mod reclaim;
 pub(crate) mod snapshot;
 mod uploads;
@@ -36,6 +37,9 @@ use values::{V1, decode, encode};
 /// How often a transaction is tried again when other writers are faster. Each loss means that another has won, so
 /// this is reached only with more concurrent writers of one thing.
 const ATTEMPTS: usize = 1000;
+
+/// How often one damaged record is mended in a row. Others may be faster, or what tells it be damaged too.
+const MENDS: usize = 10;
 
 /// How long after a time was read a transaction that counts on it may commit. Times are compared at commit; this
 /// only bounds by how much a hold may be longer than asked for.
@@ -79,6 +83,28 @@ impl<T> Attempt<T> {
     }
 }
 
+/// The damaged record that was met last, and how often in a row. One that is damaged still after it was mended, time and
+/// again, is an error, so that nobody mends it for ever.
+#[derive(Default)]
+struct Met {
+    key: String,
+    times: usize,
+}
+
+impl Met {
+    /// Notes that it is met. Whether there is a point in mending it.
+    fn again(&mut self, key: &str) -> bool {
+        if self.key != key {
+            *self = Met {
+                key: key.to_owned(),
+                times: 0,
+            };
+        }
+        self.times += 1;
+        self.times <= MENDS
+    }
+}
+
 /// Runs a block that reads, decides and commits, until nobody was faster.
 macro_rules! attempt {
     ($block:expr) => {{
@@ -119,18 +145,20 @@ impl Records {
 
     /// An entry; a damaged one is mended first, if others tell what it said.
     async fn entry(&self, key: &str) -> Result<Option<Entry>> {
+        let mut met = Met::default();
         loop {
             match self.kv.get(key).await {
-                Err(KvError::Damaged { key }) => Box::pin(self.mend(&key)).await?,
+                Err(KvError::Damaged { key, .. }) if met.again(&key) => Box::pin(self.mend(&key)).await?,
                 read => return read.map_err(failed),
             }
         }
     }
 
     async fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Entry)>> {
+        let mut met = Met::default();
         loop {
             match self.kv.scan(prefix, after, limit).await {
-                Err(KvError::Damaged { key }) => Box::pin(self.mend(&key)).await?,
+                Err(KvError::Damaged { key, .. }) if met.again(&key) => Box::pin(self.mend(&key)).await?,
                 read => return read.map_err(failed),
             }
         }
@@ -159,7 +187,7 @@ impl Records {
         match self.kv.commit(txn).await {
             Ok(stamp) => Ok(Attempt::Done(stamp)),
             Err(KvError::Conflict(_)) => Ok(Attempt::Again),
-            Err(KvError::Damaged { key }) => {
+            Err(KvError::Damaged { key, .. }) => {
                 self.mend(&key).await?;
                 Ok(Attempt::Again)
             }
@@ -252,7 +280,7 @@ impl Records {
 /// An error of the records as the caller sees it.
 fn failed(why: KvError) -> Error {
     match &why {
-        KvError::Damaged { key } => mend::damaged(&key.clone(), why),
+        KvError::Damaged { key, .. } => mend::lost(key),
         KvError::Full(_) => Error::new(
             ErrorKind::Unavailable,
             "the registry has no room left for records",

@@ -1,14 +1,18 @@
 //! The collector's steps.
 
 use async_trait::async_trait;
-use registry_core::store::{BlobState, Collected, Doomed, Location, Pending, Reclaim, Txn};
+use registry_core::store::{BlobState, Collected, Doomed, Entry, Location, Pending, Reclaim, Txn};
 use registry_core::{Digest, Error, Result, Timestamp, UploadId};
 
+use super::past::is_whole;
 use super::values::{MARK, decode, encode};
 use super::{Attempt, Records, SLACK, keys, values};
 
 /// Most expired leases removed in one step.
 const LEASES: usize = 1000;
+
+/// Most deleted repositories of which one is looked for that can be cleaned up.
+const DROPPED: usize = 1000;
 
 impl Records {
     async fn step(&self, txn: Txn, done: Collected) -> Result<Collected> {
@@ -141,16 +145,43 @@ impl Records {
             return Ok(true);
         }
         for table in ["tag", "tagged", "parent", "referrer", "children", "content"] {
-            let found = self.scan(&format!("{table}/{repository}/"), None, limit).await?;
+            let past = self
+                .look_past(&format!("{table}/{repository}/"), None, limit)
+                .await?;
+            // What they said does not matter any more.
+            let damaged = past.damaged.into_iter().filter(|key| is_whole(key));
+            let found: Vec<String> = past
+                .entries
+                .into_iter()
+                .map(|(key, _)| key)
+                .chain(damaged)
+                .collect();
             if !found.is_empty() {
-                let txn = found
-                    .into_iter()
-                    .fold(Txn::new(), |txn, (key, _)| txn.delete(key));
+                let txn = found.into_iter().fold(Txn::new(), Txn::delete);
                 self.commit(txn).await?;
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Cleans up a piece of a deleted repository, and at the end takes it off the list. A damaged entry of that list
+    /// still says which repository it is of, if there is none of this id any more.
+    async fn sweep_dropped(&self, key: &str, entry: Option<&Entry>, limit: usize) -> Result<()> {
+        let id = &key[keys::DROPPED.len()..];
+        let txn = match entry {
+            Some(entry) => Txn::new().at(key, entry.stamp),
+            None if self.entry(&keys::named(id)).await?.is_some() => {
+                return Err(Error::internal(format!(
+                    "record {key} is damaged, and there is a repository of this id"
+                )));
+            }
+            None => Txn::new().damaged(key).absent(keys::named(id)),
+        };
+        if !self.sweep_piece(id, limit).await? {
+            self.commit(txn.delete(key)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -159,7 +190,7 @@ impl Reclaim for Records {
     async fn due(&self, limit: usize) -> Result<Vec<Pending>> {
         let now = self.clock().await?;
         let mut due = Vec::new();
-        for (key, entry) in self.scan(keys::PENDING, None, limit).await? {
+        for (key, entry) in self.scan_past(keys::PENDING, None, limit).await? {
             let (at, digest) = keys::parse_timed(keys::PENDING, &key)
                 .ok_or_else(|| Error::internal(format!("record {key} is no queue entry")))?;
             if at > now {
@@ -183,7 +214,7 @@ impl Reclaim for Records {
         let mut after = after.map(keys::doomed);
         let mut doomed = Vec::new();
         while doomed.len() < limit {
-            let page = self.scan(keys::DOOMED, after.as_deref(), limit).await?;
+            let page = self.scan_past(keys::DOOMED, after.as_deref(), limit).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             for (key, entry) in &page {
@@ -211,7 +242,7 @@ impl Reclaim for Records {
     async fn expired_uploads(&self, limit: usize) -> Result<Vec<UploadId>> {
         let now = self.clock().await?;
         let mut expired = Vec::new();
-        for (key, _) in self.scan(keys::EXPIRY, None, limit).await? {
+        for (key, _) in self.scan_past(keys::EXPIRY, None, limit).await? {
             let (at, id) = keys::parse_timed(keys::EXPIRY, &key)
                 .ok_or_else(|| Error::internal(format!("record {key} is no expiry")))?;
             if at > now {
@@ -241,15 +272,21 @@ impl Reclaim for Records {
     }
 
     async fn sweep_repositories(&self, limit: usize) -> Result<bool> {
-        let Some((key, entry)) = self.scan(keys::DROPPED, None, 1).await?.pop() else {
-            return Ok(false);
-        };
-        if !self
-            .sweep_piece(&key[keys::DROPPED.len()..], limit.max(1))
-            .await?
-        {
-            self.commit(Txn::new().at(&key, entry.stamp).delete(key)).await?;
+        let dropped = self.look_past(keys::DROPPED, None, DROPPED).await?;
+        let damaged = dropped.damaged.iter().filter(|key| is_whole(key));
+        let listed = dropped.entries.iter().map(|(key, entry)| (key, Some(entry)));
+        let mut failed = None;
+        for (key, entry) in listed.chain(damaged.map(|key| (key, None))) {
+            match self.sweep_dropped(key, entry, limit.max(1)).await {
+                Ok(()) => {
+                    let left = self.look_past(keys::DROPPED, None, 1).await?;
+                    let any = !left.entries.is_empty() || left.damaged.iter().any(|key| is_whole(key));
+                    return Ok(any || failed.is_some());
+                }
+                // Neither must one that cannot be cleaned up keep the others from it.
+                Err(error) => failed = Some(error),
+            }
         }
-        self.any_under(keys::DROPPED).await
+        failed.map_or(Ok(false), Err)
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use registry_core::auth::Identity;
 use registry_core::runtime::Threads;
-use registry_core::store::{Kv, Lifetimes, Reclaim};
+use registry_core::store::{Kv, Lifetimes, Reclaim, Txn};
 use registry_core::{
     BlobRead, Context, Digest, ErrorKind, LocalRegistry, Manifest, MountFrom, Options, PutManifest,
     Reference, Registry, RepositoryName, Result, Runtime, Tag, Timestamp, Verify, once,
@@ -54,7 +54,7 @@ pub(crate) struct House {
     pub(crate) registry: LocalRegistry,
     pub(crate) records: Records,
     pub(crate) kv: Arc<dyn Kv>,
-    directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
     pub(crate) reader: Context,
     pub(crate) pusher: Context,
 }
@@ -222,8 +222,8 @@ impl House {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
     }
 
-    /// Changes a byte of every place in the records' file at which `pattern` stands, `at` bytes behind its beginning.
-    fn flip(&self, pattern: &[u8], at: usize, is_it: impl Fn(&[u8]) -> bool) {
+    /// Flips bits of a byte of every place in the records' file at which `pattern` stands, `at` bytes behind its beginning.
+    fn flip(&self, pattern: &[u8], at: usize, bits: u8, is_it: impl Fn(&[u8]) -> bool) {
         use std::os::unix::fs::FileExt as _;
         let path = self.directory.path().join("records/data.mdb");
         let content = fs::read(&path).unwrap();
@@ -231,7 +231,7 @@ impl House {
         let mut flipped = 0;
         for (start, window) in content.windows(pattern.len()).enumerate() {
             if window == pattern && is_it(&content[start + pattern.len()..]) {
-                file.write_at(&[content[start + at] ^ 1], (start + at) as u64)
+                file.write_at(&[content[start + at] ^ bits], (start + at) as u64)
                     .unwrap();
                 flipped += 1;
             }
@@ -239,18 +239,45 @@ impl House {
         assert!(flipped > 0, "{} is nowhere", pattern.escape_ascii());
     }
 
+    /// Flips bits of one byte of a record's key.
+    pub(crate) fn damage_key(&self, key: &str, at: usize, bits: u8) {
+        self.flip(key.as_bytes(), at, bits, |_| true);
+    }
+
+    /// The key of a table's one record.
+    pub(crate) async fn only_key(&self, table: &str) -> String {
+        let keys = self.keys_of(table).await;
+        assert_eq!(keys.len(), 1, "{keys:?}");
+        keys.into_iter().next().unwrap()
+    }
+
+    pub(crate) async fn keys_of(&self, table: &str) -> Vec<String> {
+        let found = self.kv.scan(table, None, usize::MAX).await.unwrap();
+        found.into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// Takes all leases away, as time does.
+    pub(crate) async fn end_leases(&self) {
+        let ended = self
+            .keys_of("lease/")
+            .await
+            .into_iter()
+            .fold(Txn::new(), Txn::delete);
+        self.kv.commit(ended).await.unwrap();
+    }
+
     /// Damages the record under a key whose value is a JSON document.
     pub(crate) fn damage_record(&self, key: &str) {
         // Checksum and stamp stand between the key and the value.
         const HEAD: usize = 12;
-        self.flip(key.as_bytes(), key.len() + HEAD + 2, |rest| {
+        self.flip(key.as_bytes(), key.len() + HEAD + 2, 1, |rest| {
             rest.len() > HEAD && (rest[HEAD..].starts_with(b"{\"") || rest[HEAD..].starts_with(b"["))
         });
     }
 
     /// Damages values that contain `bytes`.
     pub(crate) fn damage_value(&self, bytes: &[u8]) {
-        self.flip(bytes, bytes.len() / 2, |_| true);
+        self.flip(bytes, bytes.len() / 2, 1, |_| true);
     }
 }
 

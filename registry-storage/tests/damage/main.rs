@@ -3,5 +3,7 @@
 mod blobs;
 mod failing;
 mod harness;
+mod keys;
+mod reclaiming;
 mod records;
 mod streams;

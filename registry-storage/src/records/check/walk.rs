@@ -226,7 +226,9 @@ impl Status {
 fn damaged(error: &KvError) -> Option<Option<String>> {
     match error {
         // No record's key has what stands for bytes that are no text.
-        KvError::Damaged { key } => Some((!key.contains(char::REPLACEMENT_CHARACTER)).then(|| key.clone())),
+        KvError::Damaged { key, .. } => {
+            Some((!key.contains(char::REPLACEMENT_CHARACTER)).then(|| key.clone()))
+        }
         _ => None,
     }
 }

@@ -1,0 +1,86 @@
+//! What is ordered by a time: leases, the queues, and the doomed.
+//!
+//! The checksum covers the key, so that what is damaged may be the key, and what it says untrue. None of these is
+//! written again as it stands.
+
+use registry_core::store::{Entry, KvError, Location, Txn};
+use registry_core::{Digest, Result, UploadId};
+
+use super::super::values::{MARK, V1, decode, encode};
+use super::super::{Records, SLACK, failed, keys, values};
+
+impl Records {
+    /// A lease becomes one that is taken now: an end that was changed may have been sooner or later than the true one,
+    /// and no true one is later than this. What it holds is live then, as with every lease. A repository that was
+    /// changed is none: ids are random. Nor is there such a blob if the digest was.
+    pub(super) async fn mended_lease(
+        &self,
+        key: &str,
+        digest: &str,
+        repository: &str,
+    ) -> Result<Option<Txn>> {
+        let gone = Txn::new().delete(key);
+        let Ok(digest) = digest.parse::<Digest>() else {
+            return Ok(Some(gone));
+        };
+        Ok(Some(match self.find_blob(&digest).await? {
+            None => gone.absent(keys::blob(&digest)),
+            Some((blob, entry)) => {
+                let now = self.clock().await?;
+                let live = self.assert_live(gone, &digest, &blob, &entry);
+                self.add_lease(live, repository, &digest, now)
+            }
+        }))
+    }
+
+    /// An entry of the collector's queue becomes due now. Whatever it names is looked at, and stays if anything holds it.
+    pub(super) async fn mended_pending(&self, key: &str, digest: &str) -> Result<Option<Txn>> {
+        let txn = Txn::new().delete(key);
+        let Ok(digest) = digest.parse::<Digest>() else {
+            return Ok(Some(txn));
+        };
+        let now = self.clock().await?;
+        Ok(Some(txn.put(keys::pending(now, &digest), MARK)))
+    }
+
+    /// When a claim expires is for the claim to say; there is nothing to expire without one.
+    pub(super) async fn mended_expiry(&self, key: &str, id: &str) -> Result<Option<Txn>> {
+        let txn = Txn::new().delete(key);
+        let Ok(id) = id.parse::<UploadId>() else {
+            return Ok(Some(txn));
+        };
+        let claim = keys::upload(&id);
+        let found: Option<Entry> = match self.kv.get(&claim).await {
+            Ok(found) => found,
+            // Neither tells the other.
+            Err(KvError::Damaged { .. }) => return Ok(None),
+            Err(other) => return Err(failed(other)),
+        };
+        let txn = txn.unchanged(&claim, found.as_ref());
+        Ok(Some(match &found {
+            Some(entry) => {
+                let upload: values::Upload = decode(&claim, entry)?;
+                txn.put(keys::expiry(upload.expires, &id), MARK)
+            }
+            None => txn,
+        }))
+    }
+
+    /// A location is doomed for as long as any can be held. If its name is what was changed, it is nobody's: the names
+    /// of locations are random, and none is one flipped bit from another.
+    pub(super) async fn mended_doomed(&self, key: &str) -> Result<Option<Txn>> {
+        let location = match key[keys::DOOMED.len()..].split_once(':') {
+            Some(("file", name)) => Location::File(name.to_owned()),
+            Some(("object", name)) => Location::Object(name.to_owned()),
+            _ => return Ok(None),
+        };
+        let hold = self.lifetimes.longest_write.max(self.lifetimes.longest_read);
+        let not_before = self.clock().await? + SLACK + hold;
+        let value = values::Doomed {
+            v: V1,
+            location,
+            not_before,
+        };
+        Ok(Some(Txn::new().put(key, encode(&value))))
+    }
+}
