@@ -150,3 +150,6 @@ impl Janitor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
