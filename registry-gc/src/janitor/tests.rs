@@ -91,8 +91,8 @@ struct Nothing;
 
 #[async_trait]
 impl BlobStore for Nothing {
-    async fn read(&self, _location: &Location, _range: Range<u64>) -> Result<BlobRead, StoreError> {
-        Err(StoreError::Missing)
+    async fn read(&self, location: &Location, _range: Range<u64>) -> Result<BlobRead, StoreError> {
+        Err(StoreError::Missing(location.clone()))
     }
 
     async fn size(&self, _location: &Location) -> Result<Option<u64>, StoreError> {
