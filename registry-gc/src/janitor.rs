@@ -151,3 +151,6 @@ impl Janitor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use registry_core::auth::Identity;
 use registry_core::runtime::Threads;
-use registry_core::store::{Kv, Lifetimes, Reclaim, Txn};
+use registry_core::store::{Kv, KvError, Lifetimes, Reclaim, Txn};
 use registry_core::{
     BlobRead, Context, Digest, ErrorKind, LocalRegistry, Manifest, MountFrom, Options, PutManifest,
     Reference, Registry, RepositoryName, Result, Runtime, Tag, Timestamp, Verify, once,
@@ -242,6 +242,15 @@ impl House {
     /// Flips bits of one byte of a record's key.
     pub(crate) fn damage_key(&self, key: &str, at: usize, bits: u8) {
         self.flip(key.as_bytes(), at, bits, |_| true);
+    }
+
+    /// The keys of all records that can be read, whatever else there is.
+    pub(crate) async fn all_keys(&self) -> Vec<String> {
+        let all = match self.kv.scan("", None, usize::MAX).await {
+            Ok(page) | Err(KvError::Damaged { page, .. }) => page,
+            Err(other) => panic!("{other}"),
+        };
+        all.into_iter().map(|(key, _)| key).collect()
     }
 
     /// The key of a table's one record.

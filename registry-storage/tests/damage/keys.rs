@@ -87,12 +87,12 @@ fn a_tag_whose_mirror_is_damaged_too_points_where_it_did() {
     });
 }
 
-/// Any digit of the time in it, to sooner or later, and the value.
+/// Its end was changed, to sooner or later or to no time at all.
 #[test]
 fn a_blob_with_a_damaged_lease_is_kept_for_the_grace_and_no_longer_than_if_it_were_new() {
     block_on(async {
-        for at in 0..16 {
-            for bits in [1, 2, 4, 8] {
+        for at in [3, 6, 10] {
+            for bits in [1, 4, 8] {
                 let house = house();
                 house.push("a", b"one").await;
                 let lease = house.only_key("lease/").await;

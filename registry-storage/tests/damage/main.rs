@@ -4,6 +4,7 @@ mod blobs;
 mod failing;
 mod harness;
 mod keys;
+mod last;
 mod reclaiming;
 mod records;
 mod streams;

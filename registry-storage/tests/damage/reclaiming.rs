@@ -108,7 +108,11 @@ fn keys_that_are_no_text_are_stepped_over_wherever_they_are_met() {
         for table in ["expiry/", "doomed/", "pending/"] {
             let keys = house.keys_of(table).await;
             assert_eq!(keys.len(), 3);
-            house.damage_key(&keys[1], keys[1].len() - 1, NO_TEXT);
+            // At the end, and where what was first then sorts last.
+            match table {
+                "expiry/" => house.damage_key(&keys[0], table.len(), NO_TEXT),
+                _ => house.damage_key(&keys[1], keys[1].len() - 1, NO_TEXT),
+            }
         }
         assert_eq!(records.expired_uploads(10).await.unwrap().len(), 2);
         assert_eq!(records.doomed(None, 10).await.unwrap().len(), 2);

@@ -72,6 +72,20 @@ fn an_older_format_is_brought_forward_with_all_that_is_in_it() {
 }
 
 #[test]
+fn what_format_1_kept_of_the_last_commit_is_read_and_checked_from_then_on() {
+    each(|engine, directory| {
+        written_in(1, directory, engine);
+        let kept = layout::last(Stamp(41), Timestamp(u64::MAX >> 1));
+        overwrite(directory, engine, layout::LAST_KEY, &kept[..16]);
+        let kv = open(directory, engine);
+        let stored = kv.engine.get(layout::LAST_KEY).unwrap().unwrap();
+        assert_eq!(stored, kept);
+        assert_eq!(block_on(kv.now()).unwrap(), Timestamp(u64::MAX >> 1));
+        assert_eq!(block_on(kv.commit(Txn::new().put("k", ""))).unwrap(), Stamp(42));
+    });
+}
+
+#[test]
 fn looking_at_records_changes_nothing() {
     each(|engine, directory| {
         for _ in 0..2 {
