@@ -236,6 +236,30 @@ fn a_manifest_that_is_damaged_and_its_edge_too_can_be_put_again_and_deleted() {
 }
 
 #[test]
+fn an_edge_is_mended_though_another_manifest_is_damaged() {
+    block_on(async {
+        let house = house();
+        house.push("a", b"one").await;
+        house.push("a", b"two").await;
+        let image_of_one = image(b"one", "");
+        let first = house.put("a", "v1", &image_of_one).await.unwrap();
+        house.put("a", "v2", &image(b"two", "")).await.unwrap();
+        house.end_leases().await;
+        let records = house.keys_of("manifest/").await;
+        let other = records
+            .iter()
+            .find(|key| !key.ends_with(&first.to_string()))
+            .unwrap();
+        house.damage_record(other);
+        let edge = format!("edge/{}/", Digest::sha256(b"one"));
+        house.damage_record(&house.only_key(&edge).await);
+        assert_eq!(house.read("a", b"one").await.unwrap(), b"one");
+        house.put("a", "v1", &image_of_one).await.unwrap();
+        assert_eq!(house.read("a", b"two").await.unwrap(), b"two");
+    });
+}
+
+#[test]
 fn a_key_that_is_no_text_is_an_error_that_names_it() {
     block_on(async {
         let house = house();

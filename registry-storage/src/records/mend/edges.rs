@@ -38,20 +38,26 @@ impl Records {
         let named: Option<Digest> = edge.child.parse().ok();
         let manifests = keys::manifests(edge.repository);
         let (mut txn, mut after): (_, Option<String>) = (Txn::new().delete(edge.key), None);
+        // Whether the manifest of the put was found, and whether there are some that cannot be read.
+        let (mut its_own, mut unread) = (false, false);
         loop {
-            let page = self.kv.scan(&manifests, after.as_deref(), 1000).await;
-            let page = page.map_err(failed)?;
-            for (of, entry) in &page {
+            let page = self.look_past(&manifests, after.as_deref(), 1000).await?;
+            unread |= !page.damaged.is_empty();
+            for (of, entry) in &page.entries {
                 let manifest: values::Manifest = decode(of, entry)?;
                 let digest: Digest = parsed(of, &of[manifests.len()..])?;
-                let its_own = manifest.put == edge.put;
-                let wanted = |child: &Digest| its_own || named.as_ref() == Some(child);
-                for child in self
-                    .named_by(&edge, &digest)
-                    .await?
-                    .iter()
-                    .filter(|child| wanted(child))
-                {
+                let own = manifest.put == edge.put;
+                its_own |= own;
+                let children = match self.named_by(&edge, &digest).await {
+                    Ok(children) => children,
+                    Err(why) if own => return Err(why),
+                    Err(_) => {
+                        unread = true;
+                        continue;
+                    }
+                };
+                let wanted = |child: &Digest| own || named.as_ref() == Some(child);
+                for child in children.iter().filter(|child| wanted(child)) {
                     if self.lacks_edge(&edge, child, &manifest.put).await? {
                         let value = encode(&values::Edge {
                             v: V1,
@@ -63,10 +69,14 @@ impl Records {
                     }
                 }
             }
-            match page.into_iter().next_back() {
+            match page.entries.into_iter().next_back() {
                 Some((last, _)) => after = Some(last),
                 None => break,
             }
+        }
+        // It may be of one of those: then it stays, and holds what it holds, until that is put again.
+        if unread && !its_own {
+            return Ok(None);
         }
         // Should it have been the last that held its child, the collector has something to look at.
         Ok(Some(match named {
