@@ -1,4 +1,4 @@
-//! [`ManifestStore`] and [`Reclaim`] on any [`Kv`]: the blob contract, transaction by transaction.
+//! [`ManifestStore`] and [`Reclaim`](registry_core::store::Reclaim) on any [`Kv`]: the blob contract, transaction by transaction.
 //!
 //! Every method reads what it needs, builds one transaction that asserts all of it, and commits; if somebody was
 //! faster it reads again. The transactions carry the names that they have in the model of the blob's life.
