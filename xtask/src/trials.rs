@@ -31,7 +31,7 @@ pub(crate) fn crash(quiet: bool) -> Result<String> {
 /// Cuts the power of its disks, on each engine and file system.
 pub(crate) fn power_cut(quiet: bool) -> Result<String> {
     mountable()?;
-    tools::debian(&["e2fsprogs", "xfsprogs"])?;
+    tools::debian(&["e2fsprogs", "mount", "xfsprogs"])?;
     build()?;
     for engine in ENGINES {
         let rounds = [
@@ -68,7 +68,7 @@ pub(crate) fn syncs(quiet: bool) -> Result<String> {
 /// Makes the disks under a running berth fail.
 pub(crate) fn faults(quiet: bool) -> Result<String> {
     mountable()?;
-    tools::debian(&["e2fsprogs", "strace", "util-linux"])?;
+    tools::debian(&["e2fsprogs", "mount", "strace", "util-linux"])?;
     build()?;
     let directory = target();
     run(
