@@ -1,6 +1,5 @@
 //! Slices of the trials that take their time in full: enough of each to notice that a promise was broken.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
@@ -30,8 +29,8 @@ pub(crate) fn crash(quiet: bool) -> Result<String> {
 
 /// Cuts the power of its disks, on each engine and file system.
 pub(crate) fn power_cut(quiet: bool) -> Result<String> {
-    mountable()?;
     tools::debian(&["e2fsprogs", "mount", "xfsprogs"])?;
+    mountable(&["ext4", "xfs"])?;
     build()?;
     for engine in ENGINES {
         let rounds = [
@@ -67,8 +66,14 @@ pub(crate) fn syncs(quiet: bool) -> Result<String> {
 
 /// Makes the disks under a running berth fail.
 pub(crate) fn faults(quiet: bool) -> Result<String> {
-    mountable()?;
     tools::debian(&["e2fsprogs", "mount", "strace", "util-linux"])?;
+    mountable(&["ext4"])?;
+    let traced = limited("strace")
+        .args(["-qq", "-e", "trace=none", "true"])
+        .output()?;
+    if !traced.status.success() {
+        bail!(NotHere("strace may not trace here".to_owned()));
+    }
     build()?;
     let directory = target();
     run(
@@ -110,13 +115,28 @@ fn run(quiet: bool, trial: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Whether file systems can be mounted by this user on this machine.
-fn mountable() -> Result<()> {
-    let mut unshared = limited("unshare");
-    unshared.args(["--mount", "--propagation", "private", "true"]);
-    let allowed = unshared.output().is_ok_and(|output| output.status.success());
-    if !allowed || !Path::new("/dev/loop-control").exists() {
-        bail!(NotHere("disks to cut off need root and loop devices".to_owned()));
+/// A file system in an image, mounted where nobody else sees it, and unmounted.
+const MOUNT: &str = r#"
+set -e
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+truncate -s 320M "$directory/image"
+mkfs.$0 -q "$directory/image"
+mkdir "$directory/mounted"
+mount -o loop "$directory/image" "$directory/mounted"
+umount "$directory/mounted"
+"#;
+
+/// Whether this user can mount these file systems on this machine.
+fn mountable(file_systems: &[&str]) -> Result<()> {
+    for file_system in file_systems {
+        let mut mounting = limited("unshare");
+        mounting.args(["--mount", "--propagation", "private", "sh", "-c", MOUNT]);
+        mounting.arg(file_system);
+        if !mounting.output().is_ok_and(|output| output.status.success()) {
+            let why = format!("no {file_system} can be mounted: that needs root and loop devices");
+            bail!(NotHere(why));
+        }
     }
     Ok(())
 }

@@ -363,7 +363,7 @@ fn reading(place: &Place, call: &'static str) -> Result<Seen> {
         path: file,
     };
     let injection = Injection::attach(berth.id(), &fault, &place.directory.join("strace"))?;
-    let status = ledger.read("victim/app", &content)?;
+    let status = ledger.read_or_cut_off("victim/app", &content)?;
     let faults = injection.detach()?;
     if !matches!(status, 0 | 500) {
         return Err(failed(format!("a read that failed was answered {status}")));
