@@ -18,7 +18,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use trials::mounted::{Ended, Mounted, run, signal};
+use trials::mounted::{Ended, FileSystem, Mounted, run, shut_down, signal, write_back};
 
 use super::{
     EngineKind, Result,
@@ -33,7 +33,7 @@ const CONTROL: EngineKind = EngineKind::FjallUnsynced;
 /// Threads that commit when the power goes.
 const WRITERS: u64 = 4;
 
-/// Size of each image in MiB; XFS asks for 300.
+/// Size of each image in MiB.
 const IMAGE_MIB: u64 = 512;
 
 /// How long a process may take to reach the state in which the power is cut.
@@ -50,25 +50,6 @@ pub struct PowerOptions {
     pub cache_mib: usize,
     /// Seed of every random choice.
     pub seed: u64,
-}
-
-/// The file systems whose shutdown drops what was not synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum FileSystem {
-    Ext4,
-    Xfs,
-}
-
-impl FileSystem {
-    const ALL: [FileSystem; 2] = [FileSystem::Ext4, FileSystem::Xfs];
-
-    fn name(self) -> &'static str {
-        match self {
-            FileSystem::Ext4 => "ext4",
-            FileSystem::Xfs => "xfs",
-        }
-    }
 }
 
 /// The moment at which the power goes.
@@ -190,10 +171,7 @@ impl Bench {
         let scratch = directory.join(format!("{engine}-{}", file_system.name()));
         let (image, mount_point) = (scratch.join("image"), scratch.join("mounted"));
         fs::create_dir_all(&mount_point)?;
-        fs::File::create(&image)?.set_len(IMAGE_MIB << 20)?;
-        run(Command::new(format!("mkfs.{}", file_system.name()))
-            .arg("-q")
-            .arg(&image))?;
+        file_system.make(&image, IMAGE_MIB)?;
         let row = PowerRow {
             engine,
             file_system,
@@ -302,16 +280,16 @@ impl Bench {
             thread::sleep(Duration::from_micros(20_000 + random.below(250_000)));
         }
         match cut {
-            Cut::WhileCreated => self.shut_down()?,
+            Cut::WhileCreated => shut_down(&self.mount_point)?,
             Cut::WhileWriting => {
-                self.shut_down()?;
+                shut_down(&self.mount_point)?;
                 // Whatever is acknowledged from now on counts too, and cannot be kept.
                 thread::sleep(Duration::from_millis(30));
             }
             Cut::PartlyWrittenBack => {
                 signal(&writer.0, "STOP")?;
                 self.write_back_partly(random)?;
-                self.shut_down()?;
+                shut_down(&self.mount_point)?;
             }
             Cut::AfterReopening => {
                 signal(&writer.0, "STOP")?;
@@ -356,7 +334,7 @@ impl Bench {
         let (_, seen) = heard(spoken.into_iter());
         self.row.seen += seen.difference(&self.ledger.seen).count() as u64;
         self.ledger.seen.extend(seen);
-        self.shut_down()?;
+        shut_down(&self.mount_point)?;
         reader.end()
     }
 
@@ -369,28 +347,13 @@ impl Bench {
                     pending.push(entry.path());
                     continue;
                 }
-                let pages = entry.metadata()?.len() / 4096 + 1;
-                let mut command = Command::new("xfs_io");
-                // Each half of a run of at most 32 pages, chosen by chance, over the whole file.
-                let run_pages = (pages / 64).clamp(1, 32);
-                for start in (0..pages).step_by(run_pages as usize).take(4096) {
-                    if random.below(2) == 0 {
-                        command.args([
-                            "-c",
-                            &format!("sync_range -a -w {} {}", start * 4096, run_pages * 4096),
-                        ]);
-                    }
-                }
-                run(command.arg(entry.path()))?;
+                // Half of the runs, chosen by chance, over the whole file.
+                write_back(&entry.path(), entry.metadata()?.len(), 4096, || {
+                    random.below(2) == 0
+                })?;
             }
         }
         Ok(())
-    }
-
-    fn shut_down(&self) -> Result<()> {
-        run(Command::new("xfs_io")
-            .args(["-x", "-c", "shutdown"])
-            .arg(&self.mount_point))
     }
 }
 

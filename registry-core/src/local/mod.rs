@@ -3,7 +3,6 @@
 mod upload;
 mod verify;
 
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,7 +19,9 @@ use crate::registry::{
     PutOutcome, Registry, UploadId, UploadStatus,
 };
 use crate::runtime::{Runtime, blocking};
-use crate::store::{BlobRecord, BlobStore, Location, ManifestStore, ManifestWrite, StoreError, UploadStore};
+use crate::store::{
+    BlobRecord, BlobStore, Location, ManifestStore, ManifestWrite, StoreError, UploadStore, is_full,
+};
 
 pub use verify::{SAMPLE, Verify};
 use verify::{Verdict, Verifier, is_of, is_whole};
@@ -170,10 +171,7 @@ fn store_failed(why: StoreError) -> Error {
     let full = match &why {
         StoreError::Full(_) => true,
         // Some systems look for room only when they write to the disk.
-        StoreError::Lost(cause) => matches!(
-            cause.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        ),
+        StoreError::Lost(cause) => is_full(cause),
         _ => false,
     };
     match full {

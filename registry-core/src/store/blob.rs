@@ -45,6 +45,14 @@ pub enum StoreError {
     Failed(#[source] io::Error),
 }
 
+/// Whether an error of the system means that there is no room, which whoever runs the registry can mend.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// Finished bytes, by location.
 ///
 /// Knows no digest and no repository: whether bytes may be read, and whether they are still wanted, is for the records.

@@ -10,7 +10,7 @@ mod location;
 mod manifest;
 mod reclaim;
 
-pub use blob::{BlobStore, StoreError, UploadStore};
+pub use blob::{BlobStore, StoreError, UploadStore, is_full};
 pub use kv::{Entry, KEY_MAX, Kv, KvError, Precondition, Stamp, Txn, Write};
 pub use location::Location;
 pub use manifest::{

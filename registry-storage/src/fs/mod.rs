@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
 use registry_core::runtime::blocking;
-use registry_core::store::{BlobStore, Location, StoreError, UploadStore};
+use registry_core::store::{BlobStore, Location, StoreError, UploadStore, is_full};
 use registry_core::{Algorithm, BlobRead, ByteStream, Digest, Runtime, UploadId};
 
 pub use lock::{DirectoryLock, lock};
@@ -123,9 +123,9 @@ pub(crate) fn path(root: &Path, location: &Location) -> Option<PathBuf> {
 
 /// The error for a failure of the system, by whether it means that there is no room.
 fn store_error(error: io::Error) -> StoreError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full(error),
-        _ => StoreError::Failed(error),
+    match is_full(&error) {
+        true => StoreError::Full(error),
+        false => StoreError::Failed(error),
     }
 }
 

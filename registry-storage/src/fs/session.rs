@@ -123,12 +123,13 @@ impl Session {
         (self.hasher, self.sealed, self.marks) = (proven.hasher, proven.sealed, proven.marks);
         self.may_be_blob = proven.sealed;
         self.file = Some(file);
-        self.opened = true;
         // An earlier process may have written this and not got to its sync; and the next mark may name it only once
         // it is durable.
         self.dirty = true;
         self.flush(tree)?;
         self.acknowledged = self.point();
+        // Not sooner: if that failed for the moment, what was acknowledged is not known yet.
+        self.opened = true;
         Ok(())
     }
 

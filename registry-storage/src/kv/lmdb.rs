@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, MdbError, RwTxn, WithTls};
-use registry_core::store::KvError;
+use registry_core::store::{KvError, is_full};
 
 use super::engine::{Cause, Engine, Fault, Group, Visit};
 use super::layout;
@@ -170,11 +170,11 @@ impl Lmdb {
     fn fault(&self, error: heed::Error) -> Fault {
         let full = match &error {
             heed::Error::Mdb(error) => matches!(error, MdbError::MapFull),
-            heed::Error::Io(error) => match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => true,
-                _ => rustix::fs::statvfs(&self.directory)
-                    .is_ok_and(|disk| disk.f_bavail * disk.f_frsize < ROOM),
-            },
+            heed::Error::Io(error) => {
+                is_full(error)
+                    || rustix::fs::statvfs(&self.directory)
+                        .is_ok_and(|disk| disk.f_bavail * disk.f_frsize < ROOM)
+            }
             _ => false,
         };
         if full {

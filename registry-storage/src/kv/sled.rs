@@ -63,7 +63,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use registry_core::store::KvError;
+use registry_core::store::{KvError, is_full};
 use sled::{Batch, Config, Db, IVec};
 
 use super::OpenError;
@@ -241,9 +241,9 @@ impl Sled {
             return Err(Fault::Full(full.into()));
         }
         let aside = self.files.set_aside(batch + RESERVE, RESERVE);
-        aside.map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full(error.into()),
-            _ => Fault::Failed(error.into()),
+        aside.map_err(|error| match is_full(&error) {
+            true => Fault::Full(error.into()),
+            false => Fault::Failed(error.into()),
         })
     }
 

@@ -12,10 +12,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, ValueEnum};
 use trials::crash::history::History;
-use trials::crash::power::{Disks, FileSystem, missing};
+use trials::crash::power::{Disks, missing};
 use trials::crash::process::Program;
 use trials::crash::report::Report;
 use trials::crash::trial::{Options, Trial, tell};
+use trials::mounted::FileSystem;
 
 const EXAMPLES: &str = "\
 Each round runs clients against a berth process, ends it at a random moment, starts it again on the same data, reads
@@ -147,7 +148,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
         (false, _) => vec![None],
         (true, FileSystems::Ext4) => vec![Some(FileSystem::Ext4)],
         (true, FileSystems::Xfs) => vec![Some(FileSystem::Xfs)],
-        (true, FileSystems::Both) => vec![Some(FileSystem::Ext4), Some(FileSystem::Xfs)],
+        (true, FileSystems::Both) => FileSystem::ALL.map(Some).to_vec(),
     };
     let mut reports = Vec::new();
     for file_system in series {

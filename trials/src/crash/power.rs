@@ -6,14 +6,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use super::random::Random;
-use crate::mounted::{Mounted, Result, run};
+use crate::mounted::{self, FileSystem, Mounted, Result, run, shut_down, write_back};
 
-/// Size of each image in MiB, of which only what is used takes room. XFS asks for 300.
+/// Size of each image in MiB.
 const IMAGE_MIB: u64 = 1024;
 
 /// A file that is written right before each cut and never synced: the control.
@@ -25,15 +25,6 @@ const FILES_MAX: usize = 32;
 
 /// Files that were changed no longer ago than this can have something that was not written back yet.
 const FRESH: Duration = Duration::from_secs(4);
-
-/// A file system whose shutdown drops what was not synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileSystem {
-    /// ext4.
-    Ext4,
-    /// XFS.
-    Xfs,
-}
 
 /// The moment at which the power goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,16 +52,6 @@ struct Disk {
     mounted: Option<Mounted>,
     /// Cuts after which what nobody had synced was gone, as it should be.
     dropped: u64,
-}
-
-impl FileSystem {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            FileSystem::Ext4 => "ext4",
-            FileSystem::Xfs => "xfs",
-        }
-    }
 }
 
 impl Cut {
@@ -102,25 +83,11 @@ impl Cut {
 
 /// What the trial cannot do without and does not find, if anything.
 pub fn missing() -> Vec<String> {
-    let mut missing = Vec::new();
-    for (program, argument) in [
-        ("unshare", "--version"),
-        ("mount", "--version"),
-        ("umount", "--version"),
-        ("xfs_io", "-V"),
-        ("mkfs.ext4", "-V"),
-        ("mkfs.xfs", "-V"),
-    ] {
-        let found = Command::new(program)
-            .arg(argument)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        if found.is_err() {
-            missing.push(format!("the program {program}"));
-        }
-    }
+    let programs = ["unshare", "mount", "umount", "xfs_io", "mkfs.ext4", "mkfs.xfs"];
+    let mut missing: Vec<String> = mounted::missing(&programs)
+        .into_iter()
+        .map(|program| format!("the program {program}"))
+        .collect();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let user = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     if user.and_then(|ids| ids.split_whitespace().nth(1)) != Some("0") {
@@ -139,10 +106,7 @@ impl Disks {
             let image = directory.join(format!("{side}.image"));
             let mount_point = data.join(side);
             fs::create_dir_all(&mount_point)?;
-            fs::File::create(&image)?.set_len(IMAGE_MIB << 20)?;
-            run(Command::new(format!("mkfs.{}", file_system.name()))
-                .arg("-q")
-                .arg(&image))?;
+            file_system.make(&image, IMAGE_MIB)?;
             let mounted = Some(Mounted::new(&image, &mount_point)?);
             Ok(Disk {
                 image,
@@ -165,11 +129,11 @@ impl Disks {
             fs::write(disk.mount_point.join(UNSYNCED), [7; UNSYNCED_LENGTH])?;
         }
         let first = random.below(2) as usize;
-        self.sides[first].shut_down()?;
+        shut_down(&self.sides[first].mount_point)?;
         if random.chance(50) {
             thread::sleep(Duration::from_micros(random.below(15_000)));
         }
-        self.sides[1 - first].shut_down()
+        shut_down(&self.sides[1 - first].mount_point)
     }
 
     /// The power is back: both are mounted again, as they are found.
@@ -229,28 +193,10 @@ impl Disks {
                 fresh.swap_remove(gone);
             }
             for (file, length) in &fresh {
-                let mut command = Command::new("xfs_io");
-                let pages = length / 4096 + 1;
-                let run_pages = (pages / 64).clamp(1, 32);
-                for start in (0..pages).step_by(run_pages as usize).take(1024) {
-                    if random.chance(50) {
-                        let range = format!("sync_range -a -w {} {}", start * 4096, run_pages * 4096);
-                        command.args(["-c", &range]);
-                    }
-                }
-                // A sealed file cannot be opened for writing, and needs not.
-                run(command.args(["-c", "stat"]).arg("-r").arg(file))?;
+                write_back(file, *length, 1024, || random.chance(50))?;
             }
         }
         Ok(())
-    }
-}
-
-impl Disk {
-    fn shut_down(&self) -> Result<()> {
-        run(Command::new("xfs_io")
-            .args(["-x", "-c", "shutdown"])
-            .arg(&self.mount_point))
     }
 }
 

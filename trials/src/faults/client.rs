@@ -78,6 +78,19 @@ pub(super) fn proper(reply: &Reply) -> Result<u16> {
     Ok(reply.status)
 }
 
+/// The status of a read; 0 if it was cut off before its end, for then no client takes it for the whole.
+fn judged(reply: Reply, content: &Content) -> Result<u16> {
+    if reply.status == 200 && reply.body.len() as u64 == reply.length && reply.body != content.bytes {
+        return Err(failed(format!("wrong bytes for {}", content.digest)));
+    }
+    let whole = reply.body.len() as u64 == reply.length;
+    Ok(if reply.status == 200 && !whole {
+        0
+    } else {
+        reply.status
+    })
+}
+
 impl Ledger {
     /// Nothing is promised yet.
     pub(super) fn new(address: SocketAddr) -> Self {
@@ -184,7 +197,7 @@ impl Ledger {
     /// If they are not.
     pub(super) fn read(&self, repository: &str, content: &Content) -> Result<u16> {
         let path = format!("/v2/{repository}/blobs/{}", content.digest);
-        self.judged(self.ask("GET", &path, "", b"")?, content)
+        judged(self.ask("GET", &path, "", b"")?, content)
     }
 
     /// The same of a read that the server may cut off at any point, before the status too.
@@ -194,22 +207,9 @@ impl Ledger {
     pub(super) fn read_or_cut_off(&self, repository: &str, content: &Content) -> Result<u16> {
         let path = format!("/v2/{repository}/blobs/{}", content.digest);
         match self.ask("GET", &path, "", b"") {
-            Ok(reply) => self.judged(reply, content),
+            Ok(reply) => judged(reply, content),
             Err(_) => Ok(0),
         }
-    }
-
-    fn judged(&self, reply: Reply, content: &Content) -> Result<u16> {
-        if reply.status == 200 && reply.body.len() as u64 == reply.length && reply.body != content.bytes {
-            return Err(failed(format!("wrong bytes for {}", content.digest)));
-        }
-        // Cut off before its end, no client takes it for the whole.
-        let whole = reply.body.len() as u64 == reply.length;
-        Ok(if reply.status == 200 && !whole {
-            0
-        } else {
-            reply.status
-        })
     }
 
     /// The status of a HEAD of a blob.

@@ -16,11 +16,12 @@ mod inject;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::mounted;
 pub use crate::mounted::{Result, run};
 use crate::server::Berth;
 use client::Ledger;
@@ -131,16 +132,7 @@ pub struct Report {
 /// # Errors
 /// If any is missing.
 pub fn tools() -> Result<()> {
-    let missing: Vec<&str> = ["strace", "prlimit", "mount", "umount", "mkfs.ext4", "unshare"]
-        .into_iter()
-        .filter(|tool| {
-            let found = Command::new("sh")
-                .args(["-c", &format!("command -v {tool}")])
-                .stdout(Stdio::null())
-                .status();
-            !found.is_ok_and(|status| status.success())
-        })
-        .collect();
+    let missing = mounted::missing(&["strace", "prlimit", "mount", "umount", "mkfs.ext4", "unshare"]);
     match missing[..] {
         [] => Ok(()),
         _ => Err(failed(format!("the fault trials need {}", missing.join(", ")))),

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 
-use registry_core::store::KvError;
+use registry_core::store::{KvError, is_full};
 
 use super::Visit;
 use super::files::Files;
@@ -77,8 +77,8 @@ impl<'a> Spool<'a> {
 }
 
 fn failed(error: io::Error) -> KvError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => KvError::Full(error.into()),
-        _ => KvError::Failed(error.into()),
+    match is_full(&error) {
+        true => KvError::Full(error.into()),
+        false => KvError::Failed(error.into()),
     }
 }

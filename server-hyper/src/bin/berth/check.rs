@@ -85,8 +85,6 @@ fn describe(loaded: &Loaded) {
     } else {
         println!("keeps: records and blobs in {}", config.data.display());
         println!("durability: {}", config.durability.promise());
-    }
-    if !config.memory {
         println!("records: {}", engine(config.records_engine));
     }
     match config.verify {
