@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use registry_core::runtime::Threads;
-use registry_core::store::{BlobStore, Lifetimes, Reclaim, UploadStore};
+use registry_core::store::{BlobStore, Lifetimes, Reclaim, StoreError, UploadStore};
 use registry_core::{
     Algorithm, Context, Digest, Error, ErrorKind, LocalRegistry, Options, Registry, RepositoryName, Result,
     Runtime, Timestamp, UploadId, once,
@@ -458,5 +458,41 @@ fn a_late_question_on_a_failing_disk_leaves_a_published_blob_readable() {
         let path = format!("/blobs/{}", name.strip_prefix("file:").unwrap());
         let mode = disk.info(std::path::Path::new(&path)).unwrap().mode;
         assert_eq!(mode, 0o444, "{mode:o}");
+    });
+}
+
+/// Another process comes to an upload with no descriptors left for a moment, and then with no room.
+#[test]
+fn a_lack_of_descriptors_ends_no_upload_and_costs_none_of_its_acknowledged_bytes() {
+    block_on(async {
+        let bytes = content(1, 100_000);
+        for at in 0.. {
+            let trial = Trial::new();
+            let id = trial.house.begin().await;
+            let appended = trial.house.append(&id, 0, bytes.slice(..60_000)).await;
+            assert_eq!(appended.unwrap(), 60_000);
+            let disk = FaultyDisk::around(Arc::new(trial.simulated.clone()));
+            let files = files_on(
+                Arc::new(disk.clone()),
+                Threads::shared(),
+                Durability::Strict,
+                None,
+            );
+            disk.fail(at, Fault::Descriptors);
+            let told = files.received(&id).await;
+            if disk.take_failed().is_empty() {
+                assert_eq!(told.unwrap(), 60_000);
+                assert!(at > 3, "the question took {at} operations");
+                return;
+            }
+            assert!(matches!(told, Err(StoreError::Failed(_))), "{at}: {told:?}");
+            disk.set_full(true);
+            let refused = files
+                .append(&id, Algorithm::Sha256, Some(60_000), once(bytes.slice(60_000..)))
+                .await;
+            assert!(matches!(refused, Err(StoreError::Full(_))), "{at}: {refused:?}");
+            disk.set_full(false);
+            assert_eq!(files.received(&id).await.unwrap(), 60_000, "{at}");
+        }
     });
 }

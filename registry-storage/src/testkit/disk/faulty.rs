@@ -18,6 +18,8 @@ pub enum Fault {
     Io,
     /// No room; nothing is done.
     Full,
+    /// No descriptors left, as is said of what opens something; nothing is done.
+    Descriptors,
     /// A write does a part of what it was asked to and says so, which is no error; anything else is interrupted once
     /// if it may be, and done.
     Short,
@@ -29,6 +31,7 @@ impl Fault {
             // Linux's numbers, which are those of every other system too.
             Fault::Io => io::Error::from_raw_os_error(5),
             Fault::Full => io::Error::from_raw_os_error(28),
+            Fault::Descriptors => io::Error::from_raw_os_error(24),
             Fault::Short => io::ErrorKind::Interrupted.into(),
         }
     }
