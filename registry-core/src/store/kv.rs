@@ -58,6 +58,8 @@ pub enum Write {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
+    /// What the model of the blob's life calls this transition, for traces and logs; empty if it is none of those.
+    pub name: &'static str,
     /// What must hold.
     pub preconditions: Vec<Precondition>,
     /// What then happens, in this order.
@@ -68,6 +70,13 @@ impl Txn {
     /// A transaction that does nothing.
     pub fn new() -> Self {
         Txn::default()
+    }
+
+    /// Says which transition this is.
+    #[must_use]
+    pub fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
     }
 
     /// Asserts that `key` is as it was read.

@@ -48,6 +48,19 @@ pub enum Collected {
     Conflict,
 }
 
+impl Collected {
+    /// The transition that did it, by its name in the model; empty if there was none.
+    pub fn name(self) -> &'static str {
+        match self {
+            Collected::Dropped => "drop_pending",
+            Collected::Requeued => "requeue",
+            Collected::Condemned => "condemn",
+            Collected::Removed => "remove",
+            Collected::Conflict => "",
+        }
+    }
+}
+
 /// The steps. Every one may be repeated and may be taken by any number of nodes at once.
 #[async_trait]
 pub trait Reclaim: Send + Sync + 'static {

@@ -160,7 +160,7 @@ impl Records {
         if held && blob.state == BlobState::Live {
             return Ok(Attempt::Done(blob.record(digest, &entry)));
         }
-        let txn = self.assert_name(Txn::new(), name, &repository, now);
+        let txn = self.assert_name(Txn::new().named("lease"), name, &repository, now);
         let txn = belonging.assert(self.assert_live(txn, digest, &blob, &entry));
         self.commit_lease(txn, &repository, digest, now, blob, &entry)
             .await
@@ -212,7 +212,7 @@ impl Records {
             return Ok(Attempt::Done(None));
         };
         let repository = self.known_or_new(name).await?;
-        let txn = self.assert_name(Txn::new(), name, &repository, now);
+        let txn = self.assert_name(Txn::new().named("lease"), name, &repository, now);
         let txn = source.assert(self.assert_live(txn, digest, &blob, &entry));
         Ok(
             match self
@@ -301,7 +301,7 @@ impl Records {
             return Err(error::blob_unknown(digest));
         }
         let mut txn = self
-            .assert_name(Txn::new(), name, &repository, now)
+            .assert_name(Txn::new().named("delete_blob"), name, &repository, now)
             .nothing_under(edges)
             .nothing_under(deferrals);
         // Nor may a lease be taken meanwhile: not in this bucket, and the next has not begun.
@@ -327,8 +327,13 @@ impl Records {
             state: record.state,
             suspect: true,
         };
-        self.commit(Txn::new().at(&key, record.stamp).put(key, encode(&value)))
-            .await?;
+        self.commit(
+            Txn::new()
+                .named("mark_suspect")
+                .at(&key, record.stamp)
+                .put(key, encode(&value)),
+        )
+        .await?;
         Ok(())
     }
 
@@ -346,7 +351,7 @@ impl Records {
         let key = keys::blob(digest);
         let found = self.find_blob(digest).await?;
 
-        let mut txn = self.assert_name(Txn::new(), &claim.repository, &repository, now);
+        let mut txn = self.assert_name(Txn::new().named("publish"), &claim.repository, &repository, now);
         txn = self
             .consume(txn, claim, &upload)
             .unchanged(&key, found.as_ref().map(|(_, entry)| entry));

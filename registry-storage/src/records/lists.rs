@@ -111,7 +111,7 @@ impl Records {
         let repository = self.known(name).await?;
         let now = self.clock().await?;
         let txn = self
-            .assert_name(Txn::new(), name, &repository, now)
+            .assert_name(Txn::new().named("delete_repository"), name, &repository, now)
             .delete(&repository.key)
             .delete(keys::named(&repository.id))
             .put(

@@ -85,7 +85,7 @@ impl Records {
         }
         let found = self.get::<values::Manifest>(&key).await?;
 
-        let mut txn = self.assert_name(Txn::new(), name, &repository, now);
+        let mut txn = self.assert_name(Txn::new().named("put_manifest"), name, &repository, now);
         txn = txn.unchanged(&key, found.as_ref().map(|(_, entry)| entry));
         let manifest = match &found {
             // There already, and whole: what it names is held by the edges of the put that made it.
@@ -227,7 +227,7 @@ impl Records {
         }
         let key = keys::manifest(id, &digest);
         let mut txn = self
-            .assert_name(Txn::new(), name, &repository, now)
+            .assert_name(Txn::new().named("delete_manifest"), name, &repository, now)
             .at(&key, entry.stamp)
             .nothing_under(parents)
             .delete(key)
@@ -268,7 +268,7 @@ impl Records {
         tagged: &[(String, Entry)],
     ) -> Result<Attempt<()>> {
         let now = self.clock().await?;
-        let txn = self.assert_name(Txn::new(), name, repository, now);
+        let txn = self.assert_name(Txn::new().named("delete_tag"), name, repository, now);
         let (mut txn, moves) = self.delete_tags(txn, &repository.id, digest, tagged).await?;
         for tag in moves {
             txn = self.tell(txn, ctx, name, now, EventKind::TagDeleted { tag });
@@ -321,7 +321,7 @@ impl Records {
         };
         let now = self.clock().await?;
         let txn = self
-            .assert_name(Txn::new(), name, &repository, now)
+            .assert_name(Txn::new().named("delete_tag"), name, &repository, now)
             .at(&key, entry.stamp)
             .delete(key)
             .delete(keys::tagged(&repository.id, &record.digest, tag));

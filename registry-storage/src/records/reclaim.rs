@@ -16,7 +16,7 @@ const DROPPED: usize = 1000;
 
 impl Records {
     async fn step(&self, txn: Txn, done: Collected) -> Result<Collected> {
-        Ok(match self.commit(txn).await? {
+        Ok(match self.commit(txn.named(done.name())).await? {
             Attempt::Done(_) => done,
             Attempt::Again => Collected::Conflict,
         })
@@ -131,6 +131,7 @@ impl Records {
             let digest: Digest = key[manifests.len()..].parse().map_err(Error::internal)?;
             let manifest: values::Manifest = decode(&key, &entry)?;
             let txn = Txn::new()
+                .named("sweep_repository")
                 .at(&key, entry.stamp)
                 .delete(key)
                 .delete(keys::content(repository, &digest));
@@ -157,7 +158,9 @@ impl Records {
                 .chain(damaged)
                 .collect();
             if !found.is_empty() {
-                let txn = found.into_iter().fold(Txn::new(), Txn::delete);
+                let txn = found
+                    .into_iter()
+                    .fold(Txn::new().named("sweep_repository"), Txn::delete);
                 self.commit(txn).await?;
                 return Ok(true);
             }
@@ -170,13 +173,16 @@ impl Records {
     async fn sweep_dropped(&self, key: &str, entry: Option<&Entry>, limit: usize) -> Result<()> {
         let id = &key[keys::DROPPED.len()..];
         let txn = match entry {
-            Some(entry) => Txn::new().at(key, entry.stamp),
+            Some(entry) => Txn::new().named("sweep_repository").at(key, entry.stamp),
             None if self.entry(&keys::named(id)).await?.is_some() => {
                 return Err(Error::internal(format!(
                     "record {key} is damaged, and there is a repository of this id"
                 )));
             }
-            None => Txn::new().damaged(key).absent(keys::named(id)),
+            None => Txn::new()
+                .named("sweep_repository")
+                .damaged(key)
+                .absent(keys::named(id)),
         };
         if !self.sweep_piece(id, limit).await? {
             self.commit(txn.delete(key)).await?;
@@ -235,7 +241,13 @@ impl Reclaim for Records {
     /// Only this very entry is cleared; one that is gone already is fine.
     async fn clear_doomed(&self, doomed: &Doomed) -> Result<()> {
         let key = keys::doomed(&doomed.location);
-        self.commit(Txn::new().at(&key, doomed.stamp).delete(key)).await?;
+        self.commit(
+            Txn::new()
+                .named("clear_doomed")
+                .at(&key, doomed.stamp)
+                .delete(key),
+        )
+        .await?;
         Ok(())
     }
 
@@ -263,6 +275,7 @@ impl Reclaim for Records {
             return Ok(false);
         }
         let txn = Txn::new()
+            .named("abandon")
             .at(&key, entry.stamp)
             .not_before(upload.expires)
             .delete(key)

@@ -26,6 +26,7 @@ impl Records {
         };
         let key = keys::upload(id);
         let txn = Txn::new()
+            .named("claim")
             .absent(&key)
             .put(key, encode(&upload))
             .put(keys::expiry(upload.expires, id), MARK);
@@ -118,6 +119,7 @@ impl Records {
         let expires = now + self.lifetimes.upload_idle;
         let key = keys::upload(&claim.id);
         let txn = Txn::new()
+            .named("touch")
             .at(&key, entry.stamp)
             .before(upload.expires)
             .delete(keys::expiry(upload.expires, &claim.id))
@@ -141,7 +143,7 @@ impl Records {
             return Err(error::upload_unknown(&claim.id));
         };
         let now = self.clock().await?;
-        let txn = self.consume(Txn::new(), claim, &read);
+        let txn = self.consume(Txn::new().named("cancel"), claim, &read);
         let txn = self.doom(txn, &read.0.location, now, self.lifetimes.longest_write);
         Ok(self.commit(txn).await?.map(|_| ()))
     }
