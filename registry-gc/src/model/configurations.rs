@@ -1,5 +1,7 @@
 //! What is explored: small worlds, each about one part of the contract, that together cover all of it.
 
+use super::state;
+
 /// Durations in ticks. Something that lasts `n` ticks is over when the clock has ticked `n` times.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timing {
@@ -99,6 +101,31 @@ impl Bounds {
         drains: false,
         timing: Timing::SHORT,
     };
+
+    /// One digest, with all that the code may do to it, in as many slots as there are.
+    #[cfg(feature = "replay")]
+    pub(super) const fn replay(timing: Timing) -> Bounds {
+        Bounds {
+            name: "replay",
+            about: "what was recorded of the code",
+            names: state::REPOSITORIES,
+            repository_ids: state::REPOSITORIES,
+            clients: state::CLIENTS,
+            collectors: state::COLLECTORS,
+            locations: state::LOCATIONS,
+            entries: state::ENTRIES,
+            manifests: 2,
+            leases: true,
+            uploads: true,
+            deferred: true,
+            repository_lifecycle: true,
+            delete_blob: true,
+            lost_bytes: true,
+            false_alarms: true,
+            timing,
+            ..Bounds::NONE
+        }
+    }
 }
 
 /// Push against collect: two repositories, two clients, two collectors, crashes and lost bytes together.

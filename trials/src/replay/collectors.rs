@@ -1,0 +1,60 @@
+//! A collector of the stress: every step of [`Reclaim`](registry_core::store::Reclaim), over and over, with pauses and
+//! crashes between any two.
+
+use std::sync::Arc;
+
+use registry_core::Result;
+use registry_core::store::BlobStore;
+
+use super::stress::Shared;
+use super::trace::Happened;
+use crate::crash::random::Random;
+
+/// How much is taken up at once.
+const BATCH: usize = 6;
+
+/// Works until everything is over.
+pub(super) async fn collect(shared: Arc<Shared>, mut random: Random) -> Result<()> {
+    while !shared.is_over() {
+        for _ in 0..random.below(40) {
+            tokio::task::yield_now().await;
+        }
+        if random.chance(10) {
+            let polls = random.below(60);
+            tokio::select! {
+                biased;
+                () = yields(polls) => shared.log.tell(Happened::Crashed),
+                done = pass(&shared) => done?,
+            }
+        } else {
+            pass(&shared).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Is ready when it has been asked so often.
+pub(super) async fn yields(polls: u64) {
+    for _ in 0..polls {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn pass(shared: &Shared) -> Result<()> {
+    for entry in shared.reclaim.due(BATCH).await? {
+        shared.reclaim.collect(&entry).await?;
+    }
+    for upload in shared.reclaim.expired_uploads(BATCH).await? {
+        shared.reclaim.abandon(&upload).await?;
+    }
+    for doomed in shared.reclaim.doomed(None, BATCH).await? {
+        shared
+            .bytes
+            .unlink(&doomed.location)
+            .await
+            .map_err(registry_core::Error::internal)?;
+        shared.reclaim.clear_doomed(&doomed).await?;
+    }
+    shared.reclaim.sweep_repositories(2).await?;
+    Ok(())
+}
