@@ -93,6 +93,13 @@ pub struct Replay {
     path: Vec<Followed>,
 }
 
+/// Steps that lead to what the code has recorded.
+struct Found {
+    reads: Vec<Action>,
+    commit: Vec<Action>,
+    next: State,
+}
+
 /// Which process takes a step.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Process {
@@ -121,10 +128,12 @@ impl Replay {
         &self.state
     }
 
-    /// Which of [`COVERED`](super::COVERED) have occurred.
+    /// Which of [`COVERED`](super::COVERED) have occurred. Crashes are not told: no record shows them.
     #[must_use]
     pub fn covered(&self) -> Vec<&'static str> {
-        self.taken.exercised()
+        let mut covered = self.taken.exercised();
+        covered.retain(|name| *name != "crash");
+        covered
     }
 
     /// The steps of the model so far, the last `most` transitions of them.
@@ -182,8 +191,8 @@ impl Replay {
                 Process::Client(self.free_client(from)),
                 Process::Collector(self.free_collector(from)),
             ] {
-                if let Some((steps, next)) = self.search(transition, code, from, process, &mut reached) {
-                    self.insert(from, steps, next);
+                if let Some(found) = self.search(transition, code, from, process, &mut reached) {
+                    self.insert(from, found);
                     return Ok(());
                 }
             }
@@ -209,7 +218,7 @@ impl Replay {
         from: usize,
         process: Process,
         reached: &mut Vec<State>,
-    ) -> Option<(Vec<Action>, State)> {
+    ) -> Option<Found> {
         let start = self.path.get(from).map_or(self.state, |followed| followed.before);
         let mut beginnings = vec![(Vec::new(), start)];
         let mut at = 0;
@@ -244,7 +253,7 @@ impl Replay {
         process: Process,
         (reads, state): (&[Action], &State),
         reached: &mut Vec<State>,
-    ) -> Option<(Vec<Action>, State)> {
+    ) -> Option<Found> {
         // Without a read there is nothing to remember from earlier.
         if reads.is_empty() && from < self.path.len() {
             return None;
@@ -260,7 +269,7 @@ impl Replay {
             if let Some(next) = self.model.next_state(&state, step) {
                 let found = records(&next);
                 if found == *code {
-                    return Some(([reads, &[step]].concat(), next));
+                    return Some(self.forgetting(process, reads, step, next));
                 }
                 if reached.len() < REACHED_SHOWN {
                     reached.push(found);
@@ -270,12 +279,37 @@ impl Replay {
         None
     }
 
+    /// A process that goes on holding something (whoever has unlinked is about to clear) crashes, so that the next step
+    /// is anybody's.
+    fn forgetting(&self, process: Process, reads: &[Action], commit: Action, state: State) -> Found {
+        let crash = match process {
+            Process::Client(client) if state.clients[client] != ClientStep::Idle => {
+                Some(Action::CrashClient { client })
+            }
+            Process::Collector(collector) if state.collectors[collector] != CollectorStep::Idle => {
+                Some(Action::CrashCollector { collector })
+            }
+            _ => None,
+        };
+        let next = crash.and_then(|crash| self.model.next_state(&state, crash));
+        Found {
+            reads: reads.to_vec(),
+            commit: [commit].into_iter().chain(crash).collect(),
+            next: next.unwrap_or(state),
+        }
+    }
+
     /// Writes the steps found into the path: the reads where they were taken, the commit at the end.
-    fn insert(&mut self, from: usize, mut steps: Vec<Action>, next: State) {
+    fn insert(&mut self, from: usize, found: Found) {
+        let Found {
+            reads: mut steps,
+            mut commit,
+            next,
+        } = found;
         if from == self.path.len() {
+            steps.append(&mut commit);
             return self.push(steps, next);
         }
-        let commit = steps.split_off(steps.len() - 1);
         let earlier = &mut self.path[from];
         steps.append(&mut earlier.steps);
         earlier.steps = steps;
@@ -307,14 +341,22 @@ impl Replay {
 
     /// A client that does nothing from there on, and holds nothing; the last one if all are busy.
     fn free_client(&self, from: usize) -> usize {
-        let start = self.path.get(from).map_or(&self.state, |followed| &followed.before);
+        let start = self
+            .path
+            .get(from)
+            .map_or(&self.state, |followed| &followed.before);
         (0..CLIENTS - 1)
-            .find(|&at| start.clients[at] == ClientStep::Idle && !self.used(from).any(|it| it == Process::Client(at)))
+            .find(|&at| {
+                start.clients[at] == ClientStep::Idle && !self.used(from).any(|it| it == Process::Client(at))
+            })
             .unwrap_or(CLIENTS - 1)
     }
 
     fn free_collector(&self, from: usize) -> usize {
-        let start = self.path.get(from).map_or(&self.state, |followed| &followed.before);
+        let start = self
+            .path
+            .get(from)
+            .map_or(&self.state, |followed| &followed.before);
         (0..COLLECTORS - 1)
             .find(|&at| {
                 start.collectors[at] == CollectorStep::Idle

@@ -7,6 +7,17 @@ use registry_core::{Children, Digest, Error, ErrorKind, Result, Timestamp};
 use super::values::{V1, encode};
 use super::{Attempt, Records, keys, values};
 
+/// What the edges that are removed leave behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// The grace of the dereferenced, and an entry in the collector's queue.
+    Grace,
+    /// An entry only: of a deleted repository nothing comes back.
+    Entry,
+    /// Neither: the edges of another put take their place.
+    Nothing,
+}
+
 /// Parts of a transaction that is being put together: what it asserts and writes, and what it found missing.
 pub(super) struct Edges {
     pub(super) txn: Txn,
@@ -170,6 +181,7 @@ impl Records {
         repository: &str,
         digest: &Digest,
         (manifest, stamp): (&values::Manifest, Stamp),
+        left: Left,
         now: Timestamp,
     ) -> Result<Attempt<Txn>> {
         // What belongs to a manifest that was deleted or put again meanwhile is gone with good reason.
@@ -186,7 +198,11 @@ impl Records {
         };
         for blob in &children.blobs {
             let edge = keys::edge(blob, repository, &manifest.put);
-            if self.entry(&edge).await?.is_none() {
+            if left == Left::Nothing {
+                txn = txn
+                    .delete(keys::deferred(blob, repository, &manifest.put))
+                    .delete(edge);
+            } else if left == Left::Entry || self.entry(&edge).await?.is_none() {
                 // A deferred edge opened nothing, so it leaves nothing that does. An edge that was damaged may be mended
                 // before this is committed.
                 let deferred = keys::deferred(blob, repository, &manifest.put);

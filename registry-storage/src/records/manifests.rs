@@ -6,7 +6,7 @@ use registry_core::{
     Result, Tag, Timestamp, error,
 };
 
-use super::edges::missing;
+use super::edges::{Left, missing};
 use super::values::{MARK, V1, decode, encode};
 use super::{Attempt, Records, Repository, keys, values};
 
@@ -109,7 +109,10 @@ impl Records {
                 let put = format!("{:032x}", self.runtime.random());
                 if let Some((old, entry)) = replaced {
                     let old = (old, entry.stamp);
-                    txn = match self.remove_edges(txn, id, digest, old, now).await? {
+                    txn = match self
+                        .remove_edges(txn, id, digest, old, Left::Nothing, now)
+                        .await?
+                    {
                         Attempt::Done(txn) => txn,
                         Attempt::Again => return Ok(Attempt::Again),
                     };
@@ -233,7 +236,7 @@ impl Records {
             .delete(key)
             .delete(keys::content(id, &digest));
         txn = match self
-            .remove_edges(txn, id, &digest, (&manifest, entry.stamp), now)
+            .remove_edges(txn, id, &digest, (&manifest, entry.stamp), Left::Grace, now)
             .await?
         {
             Attempt::Done(txn) => txn,

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use registry_core::store::{BlobState, Collected, Doomed, Entry, Location, Pending, Reclaim, Txn};
 use registry_core::{Digest, Error, Result, Timestamp, UploadId};
 
+use super::edges::Left;
 use super::past::is_whole;
 use super::values::{MARK, decode, encode};
 use super::{Attempt, Records, SLACK, keys, values};
@@ -61,13 +62,22 @@ impl Records {
         if self.has_edges(digest).await? {
             return self.step(self.take(entry), Collected::Dropped).await;
         }
-        let unexpired = self
-            .scan(&keys::leases(digest), Some(&keys::leases_ending(digest, now)), 1)
+        // The last lease to end: one look for each bucket.
+        let mut last = None;
+        while let Some((key, _)) = self
+            .scan(
+                &keys::leases(digest),
+                Some(&keys::leases_ending(digest, last.unwrap_or(now))),
+                1,
+            )
             .await?
-            .pop();
-        if let Some((key, _)) = unexpired {
+            .pop()
+        {
             let (end, _) = keys::parse_lease(digest, &key)
                 .ok_or_else(|| Error::internal(format!("record {key} is no lease")))?;
+            last = Some(end);
+        }
+        if let Some(end) = last {
             return self
                 .step(
                     self.take(entry).put(keys::pending(end, digest), MARK),
@@ -114,7 +124,7 @@ impl Records {
                     .delete(keys::blob(digest))
                     .delete(keys::inline(digest));
                 // Whoever could still be reading began before the second delay did.
-                let txn = self.doom(txn, &blob.location, now, std::time::Duration::ZERO);
+                let txn = self.doom(txn, &blob.location, now, self.lifetimes.longest_write);
                 self.step(txn, Collected::Removed).await
             }
         }
@@ -136,7 +146,14 @@ impl Records {
                 .delete(key)
                 .delete(keys::content(repository, &digest));
             let removed = self
-                .remove_edges(txn, repository, &digest, (&manifest, entry.stamp), now)
+                .remove_edges(
+                    txn,
+                    repository,
+                    &digest,
+                    (&manifest, entry.stamp),
+                    Left::Entry,
+                    now,
+                )
                 .await?;
             if let Attempt::Done(txn) = removed {
                 self.commit(txn).await?;

@@ -40,9 +40,10 @@ struct Arguments {
 }
 
 /// Transitions of the model that the code does not take.
-const NOT_IN_THE_CODE: &[(&str, &str)] = &[
-    ("touch (resume)", "a resumed upload goes on in its own file, fenced by epochs"),
-];
+const NOT_IN_THE_CODE: &[(&str, &str)] = &[(
+    "touch (resume)",
+    "a resumed upload goes on in its own file, fenced by epochs",
+)];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -183,7 +183,10 @@ impl Client {
                 .await?;
             yields(self.random.below(60)).await;
         }
-        let received = registry.upload_status(&self.context, name, &begun.id).await?.received;
+        let received = registry
+            .upload_status(&self.context, name, &begun.id)
+            .await?
+            .received;
         let rest = once(blob.slice(received as usize..));
         registry
             .finish_upload(&self.context, name, &begun.id, Some(received), rest, digest)

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use registry_core::Result;
 use registry_core::store::BlobStore;
+use registry_core::{ErrorKind, Result};
 
 use super::stress::Shared;
 use super::trace::Happened;
@@ -19,15 +19,23 @@ pub(super) async fn collect(shared: Arc<Shared>, mut random: Random) -> Result<(
         for _ in 0..random.below(40) {
             tokio::task::yield_now().await;
         }
-        if random.chance(10) {
+        let done = if random.chance(10) {
             let polls = random.below(60);
             tokio::select! {
                 biased;
-                () = yields(polls) => shared.log.tell(Happened::Crashed),
-                done = pass(&shared) => done?,
+                () = yields(polls) => {
+                    shared.log.tell(Happened::Crashed);
+                    Ok(())
+                }
+                done = pass(&shared) => done,
             }
         } else {
-            pass(&shared).await?;
+            pass(&shared).await
+        };
+        match done {
+            // An outcome that is not told ends the pass, and the next one looks.
+            Err(why) if why.kind() == ErrorKind::Internal => return Err(why),
+            _ => {}
         }
     }
     Ok(())

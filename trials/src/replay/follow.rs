@@ -238,6 +238,11 @@ impl Following {
                 concerned.extend(inside.map(|(digest, _)| digest.clone()));
             }
             Subject::Manifest(repository, digest) => {
+                let known = self
+                    .worlds
+                    .iter()
+                    .filter(|(_, world)| world.has_manifest(repository, digest));
+                concerned.extend(known.map(|(digest, _)| digest.clone()));
                 let Some(of) = self.records.repositories.get(repository) else {
                     return;
                 };

@@ -60,7 +60,10 @@ impl Log {
     }
 
     fn note(&self, event: Event) {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        self.events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(event);
     }
 
     /// Notes what happened beside the commits.
@@ -158,7 +161,9 @@ impl Kv for RecordedKv {
             }
             Ok(stamp)
         });
-        let outcome = committed.await.map_err(|why| KvError::OutcomeUnknown(why.into()))?;
+        let outcome = committed
+            .await
+            .map_err(|why| KvError::OutcomeUnknown(why.into()))?;
         self.log.pause().await;
         outcome
     }

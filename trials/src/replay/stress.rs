@@ -11,9 +11,9 @@ use futures_util::future::BoxFuture;
 use registry_core::runtime::Threads;
 use registry_core::store::{Kv, Lifetimes, ManifestStore, Reclaim};
 use registry_core::{LocalRegistry, Options, Registry, Runtime, Timestamp};
-use registry_storage::records::Records;
 use registry_storage::clock::ManualClock;
 use registry_storage::memory::{MemoryBytes, MemoryKv};
+use registry_storage::records::Records;
 use registry_storage::testkit::ByteStore;
 
 use super::clients::Client;
@@ -127,7 +127,10 @@ pub fn record(stress: Stress) -> io::Result<Trace> {
         }
     };
     let directory = tempfile::tempdir()?;
-    builder.enable_time().build()?.block_on(run(stress, directory.path()))
+    builder
+        .enable_time()
+        .build()?
+        .block_on(run(stress, directory.path()))
 }
 
 async fn run(stress: Stress, directory: &Path) -> io::Result<Trace> {

@@ -111,7 +111,9 @@ impl Event {
         });
         let wrote = txn.writes.iter().filter_map(|it| match it {
             Change::Put(key, value) => {
-                let value = serde_json::from_slice(value).ok().filter(|_| !key.starts_with("content/"));
+                let value = serde_json::from_slice(value)
+                    .ok()
+                    .filter(|_| !key.starts_with("content/"));
                 Some(Wrote::Put(key.clone(), value.unwrap_or(Value::Null)))
             }
             Change::Delete(key) => Some(Wrote::Delete(key.clone())),

@@ -80,7 +80,13 @@ pub(super) fn timing(lasting: &Lasting) -> Result<Timing, String> {
 }
 
 impl World {
-    pub(super) fn new(digest: String, uploads: BTreeSet<String>, timing: Timing, bucket: u64, now: u64) -> Self {
+    pub(super) fn new(
+        digest: String,
+        uploads: BTreeSet<String>,
+        timing: Timing,
+        bucket: u64,
+        now: u64,
+    ) -> Self {
         World {
             digest,
             uploads,
@@ -99,6 +105,16 @@ impl World {
 
     pub(super) fn has_repository(&self, id: &str) -> bool {
         self.repositories.contains_key(id)
+    }
+
+    /// Whether this manifest is the image or the index of that repository.
+    pub(super) fn has_manifest(&self, id: &str, digest: &str) -> bool {
+        self.repositories.get(id).is_some_and(|here| {
+            [&here.image, &here.index]
+                .into_iter()
+                .flatten()
+                .any(|known| known == digest)
+        })
     }
 
     /// Follows what happened at `now`, after which the code's records are `records`.
@@ -207,10 +223,7 @@ impl World {
     /// The fault action, which the model has only for bytes that a record names.
     fn lose(&mut self, location: &str) -> Result<(), String> {
         match self.locations.get_mut(location) {
-            Some(there)
-                if there.bytes == Bytes::Good
-                    && self.model.state().blobs[BLOB].names(there.slot) =>
-            {
+            Some(there) if there.bytes == Bytes::Good && self.model.state().blobs[BLOB].names(there.slot) => {
                 there.bytes = Bytes::Lost;
                 let location = there.slot;
                 self.take(Action::LoseBytes { location })
@@ -258,7 +271,9 @@ impl World {
             it.naming == Naming::Live && it.is_bare()
         };
         let id = self.repositories.iter().find(|(_, here)| bare(here));
-        let id = id.map(|(id, _)| id.clone()).ok_or("more repositories than the model has slots for")?;
+        let id = id
+            .map(|(id, _)| id.clone())
+            .ok_or("more repositories than the model has slots for")?;
         let repository = self.repositories[&id].slot;
         self.take(Action::DeleteRepository { repository })?;
         self.take(Action::FinishSweep { repository })?;
@@ -283,7 +298,9 @@ impl World {
             match (images.next(), images.next()) {
                 (Some((digest, _)), None) => here.image = Some(digest.clone()),
                 (None, _) => {}
-                (Some(_), Some(_)) => return Err(format!("two manifests of repository {id} name the digest")),
+                (Some(_), Some(_)) => {
+                    return Err(format!("two manifests of repository {id} name the digest"));
+                }
             }
             let image = here.image.clone().unwrap_or_default();
             let mut indexes = put().filter(|(_, it)| it.manifests.contains(&image));
@@ -304,7 +321,10 @@ impl World {
             .filter_map(|id| records.uploads.get(id))
             .map(super::records::Upload::location);
         let blob = records.digests.get(&self.digest).and_then(|of| of.blob.as_ref());
-        let doomed = self.locations.keys().filter(|at| records.doomed.contains_key(*at));
+        let doomed = self
+            .locations
+            .keys()
+            .filter(|at| records.doomed.contains_key(*at));
         claimed
             .chain(blob.map(super::records::Blob::location))
             .chain(doomed.cloned())
@@ -361,7 +381,9 @@ impl World {
             let blob = &mut state.blobs[BLOB];
             if let Some(record) = &of.blob {
                 let there = self.locations.get(&record.location());
-                blob.location = there.ok_or("the record names a location that nobody claimed")?.slot as u8;
+                blob.location = there
+                    .ok_or("the record names a location that nobody claimed")?
+                    .slot as u8;
                 blob.existence = match record.remove_after() {
                     Some(remove_after) => {
                         blob.remove_after = self.until(remove_after)?;
