@@ -80,23 +80,32 @@ impl std::error::Error for Diverged {}
 #[derive(Clone, Debug)]
 struct Followed {
     before: State,
-    steps: Vec<Action>,
+    steps: Vec<Taken>,
+}
+
+/// A step, and which of the contracts takes it: they differ in what a delete does.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    contract: usize,
+    step: Action,
 }
 
 /// The model's state for one digest, and how it came about.
 #[derive(Clone, Debug)]
 pub struct Replay {
-    model: BlobContract,
-    /// The same, which is asked for the steps that are taken and not for those that are tried: so it knows what occurred.
-    taken: BlobContract,
+    /// A delete is into the trash, in pieces, or neither; the code decides.
+    contracts: [BlobContract; 3],
+    /// The same, which are asked for the steps that are taken and not for those that are tried: so they know what
+    /// occurred.
+    taken: [BlobContract; 3],
     state: State,
     path: Vec<Followed>,
 }
 
 /// Steps that lead to what the code has recorded.
 struct Found {
-    reads: Vec<Action>,
-    commit: Vec<Action>,
+    reads: Vec<Taken>,
+    commit: Vec<Taken>,
     next: State,
 }
 
@@ -113,10 +122,18 @@ impl Replay {
     /// Nothing is recorded yet. `timing` is that of the code, in ticks.
     #[must_use]
     pub fn new(timing: Timing) -> Replay {
-        let contract = || BlobContract::new(Bounds::replay(timing), Rules::CONTRACT).numbered();
+        let contract = |trash, delete_in_pieces| {
+            let bounds = Bounds {
+                trash,
+                delete_in_pieces,
+                ..Bounds::replay(timing)
+            };
+            BlobContract::new(bounds, Rules::CONTRACT).numbered()
+        };
+        let contracts = || [contract(false, false), contract(true, false), contract(false, true)];
         Replay {
-            model: contract(),
-            taken: contract(),
+            contracts: contracts(),
+            taken: contracts(),
             state: State::default(),
             path: Vec::new(),
         }
@@ -131,7 +148,7 @@ impl Replay {
     /// Which of [`COVERED`](super::COVERED) have occurred. Crashes are not told: no record shows them.
     #[must_use]
     pub fn covered(&self) -> Vec<&'static str> {
-        let mut covered = self.taken.exercised();
+        let mut covered: Vec<_> = self.taken.iter().flat_map(BlobContract::exercised).collect();
         covered.retain(|name| *name != "crash");
         covered
     }
@@ -144,11 +161,11 @@ impl Replay {
         for followed in &self.path[from..] {
             let mut state = followed.before;
             for step in &followed.steps {
-                match self.model.next_state(&state, *step) {
+                match self.next(&state, *step) {
                     Some(next) => state = next,
                     None => break,
                 }
-                steps.push((*step, state));
+                steps.push((step.step, state));
             }
         }
         steps
@@ -158,7 +175,8 @@ impl Replay {
     /// goes out of use. `false` if the model does not allow it.
     #[must_use]
     pub fn step(&mut self, step: Action) -> bool {
-        match self.model.next_state(&self.state, step) {
+        let step = Taken { contract: 0, step };
+        match self.next(&self.state, step) {
             Some(next) => {
                 self.push(vec![step], next);
                 true
@@ -167,10 +185,14 @@ impl Replay {
         }
     }
 
-    fn push(&mut self, steps: Vec<Action>, next: State) {
+    fn next(&self, state: &State, Taken { contract, step }: Taken) -> Option<State> {
+        self.contracts[contract].next_state(state, step)
+    }
+
+    fn push(&mut self, steps: Vec<Taken>, next: State) {
         let mut state = self.state;
-        for step in &steps {
-            state = self.taken.next_state(&state, *step).unwrap_or(state);
+        for Taken { contract, step } in &steps {
+            state = self.taken[*contract].next_state(&state, *step).unwrap_or(state);
         }
         self.path.push(Followed {
             before: self.state,
@@ -229,9 +251,9 @@ impl Replay {
                 return Some(committed);
             }
             if reads.len() < READS {
-                for read in self.steps_of(&state, process) {
-                    let next = reads_for(transition, &read)
-                        .then(|| self.model.next_state(&state, read))
+                for read in self.steps_of(&state, process, 0) {
+                    let next = reads_for(transition, &read.step)
+                        .then(|| self.next(&state, read))
                         .flatten();
                     // A read changes no record.
                     if let Some(next) = next
@@ -251,7 +273,7 @@ impl Replay {
         code: &State,
         from: usize,
         process: Process,
-        (reads, state): (&[Action], &State),
+        (reads, state): (&[Taken], &State),
         reached: &mut Vec<State>,
     ) -> Option<Found> {
         // Without a read there is nothing to remember from earlier.
@@ -260,13 +282,12 @@ impl Replay {
         }
         let mut state = *state;
         for step in self.path[from..].iter().flat_map(|followed| &followed.steps) {
-            state = self.model.next_state(&state, *step)?;
+            state = self.next(&state, *step)?;
         }
-        for step in self.steps_of(&state, process) {
-            if commits(&step) != Some(transition) {
-                continue;
-            }
-            if let Some(next) = self.model.next_state(&state, step) {
+        let contracts = if differs(transition) { self.contracts.len() } else { 1 };
+        let steps = (0..contracts).flat_map(|contract| self.steps_of(&state, process, contract));
+        for step in steps.filter(|it| commits(&it.step) == Some(transition)) {
+            if let Some(next) = self.next(&state, step) {
                 let found = records(&next);
                 if found == *code {
                     return Some(self.forgetting(process, reads, step, next));
@@ -281,7 +302,7 @@ impl Replay {
 
     /// A process that goes on holding something (whoever has unlinked is about to clear) crashes, so that the next step
     /// is anybody's.
-    fn forgetting(&self, process: Process, reads: &[Action], commit: Action, state: State) -> Found {
+    fn forgetting(&self, process: Process, reads: &[Taken], commit: Taken, state: State) -> Found {
         let crash = match process {
             Process::Client(client) if state.clients[client] != ClientStep::Idle => {
                 Some(Action::CrashClient { client })
@@ -291,7 +312,8 @@ impl Replay {
             }
             _ => None,
         };
-        let next = crash.and_then(|crash| self.model.next_state(&state, crash));
+        let crash = crash.map(|step| Taken { contract: 0, step });
+        let next = crash.and_then(|crash| self.next(&state, crash));
         Found {
             reads: reads.to_vec(),
             commit: [commit].into_iter().chain(crash).collect(),
@@ -317,9 +339,8 @@ impl Replay {
         for followed in &mut self.path[from..] {
             followed.before = state;
             for step in &followed.steps {
-                state = self
-                    .model
-                    .next_state(&state, *step)
+                state = self.contracts[step.contract]
+                    .next_state(&state, step.step)
                     .expect("the search has taken these steps");
             }
         }
@@ -327,16 +348,16 @@ impl Replay {
         self.push(commit, next);
     }
 
-    fn steps_of(&self, state: &State, process: Process) -> Vec<Action> {
+    fn steps_of(&self, state: &State, process: Process, contract: usize) -> Vec<Taken> {
         let mut steps = Vec::new();
-        self.model.steps(state, &mut steps);
+        self.contracts[contract].steps(state, &mut steps);
         steps.retain(|step| [process, Process::Any].contains(&process_of(step)));
-        steps
+        steps.into_iter().map(|step| Taken { contract, step }).collect()
     }
 
     fn used(&self, from: usize) -> impl Iterator<Item = Process> {
         let steps = self.path[from..].iter().flat_map(|followed| &followed.steps);
-        steps.map(process_of)
+        steps.map(|taken| process_of(&taken.step))
     }
 
     /// A client that does nothing from there on, and holds nothing; the last one if all are busy.
@@ -432,6 +453,14 @@ fn commits(step: &Action) -> Option<&'static str> {
         ClearDoomed { .. } => "clear_doomed",
         _ => return None,
     })
+}
+
+/// Whether the contracts differ in this.
+fn differs(transition: &str) -> bool {
+    matches!(
+        transition,
+        "delete_manifest" | "sweep_manifest" | "purge_manifest" | "undelete"
+    )
 }
 
 /// Whether a process takes this step before its commit.

@@ -2,11 +2,10 @@
 
 use async_trait::async_trait;
 use registry_core::store::{BlobState, Collected, Doomed, Entry, Location, Pending, Reclaim, Txn};
-use registry_core::{Digest, Error, Result, Timestamp, UploadId};
+use registry_core::{Context, Digest, Error, Result, Timestamp, UploadId};
 
-use super::edges::Left;
 use super::past::is_whole;
-use super::values::{MARK, decode, encode};
+use super::values::{Fate, MARK, decode, encode};
 use super::{Attempt, Records, SLACK, keys, values};
 
 /// Most expired leases removed in one step.
@@ -31,7 +30,9 @@ impl Records {
     }
 
     async fn has_edges(&self, digest: &Digest) -> Result<bool> {
-        Ok(self.any_under(&keys::edges(digest)).await? || self.any_under(&keys::deferrals(digest)).await?)
+        Ok(self.any_under(&keys::edges(digest)).await?
+            || self.any_under(&keys::deferrals(digest)).await?
+            || self.any_under(&keys::trashed_edges(digest)).await?)
     }
 
     /// Removes a batch of leases that have expired. Whether any were found.
@@ -51,6 +52,25 @@ impl Records {
         Ok(any)
     }
 
+    /// When the last lease on a blob ends that has not run out. Looks once into each bucket.
+    async fn last_lease(&self, digest: &Digest, now: Timestamp) -> Result<Option<Timestamp>> {
+        let (table, mut last) = (keys::leases(digest), None);
+        while let Some((key, _)) = self
+            .scan(
+                &table,
+                Some(&keys::leases_ending(digest, last.unwrap_or(now))),
+                1,
+            )
+            .await?
+            .pop()
+        {
+            let (end, _) = keys::parse_lease(digest, &key)
+                .ok_or_else(|| Error::internal(format!("record {key} is no lease")))?;
+            last = Some(end);
+        }
+        Ok(last)
+    }
+
     async fn do_collect(&self, entry: &Pending) -> Result<Collected> {
         let digest = &entry.digest;
         let now = self.clock().await?;
@@ -62,22 +82,7 @@ impl Records {
         if self.has_edges(digest).await? {
             return self.step(self.take(entry), Collected::Dropped).await;
         }
-        // The last lease to end: one look for each bucket.
-        let mut last = None;
-        while let Some((key, _)) = self
-            .scan(
-                &keys::leases(digest),
-                Some(&keys::leases_ending(digest, last.unwrap_or(now))),
-                1,
-            )
-            .await?
-            .pop()
-        {
-            let (end, _) = keys::parse_lease(digest, &key)
-                .ok_or_else(|| Error::internal(format!("record {key} is no lease")))?;
-            last = Some(end);
-        }
-        if let Some(end) = last {
+        if let Some(end) = self.last_lease(digest, now).await? {
             return self
                 .step(
                     self.take(entry).put(keys::pending(end, digest), MARK),
@@ -93,6 +98,7 @@ impl Records {
             .at(keys::blob(digest), read.stamp)
             .nothing_under(keys::edges(digest))
             .nothing_under(keys::deferrals(digest))
+            .nothing_under(keys::trashed_edges(digest))
             .nothing_under(keys::leases(digest));
         match blob.state {
             // `condemn`
@@ -146,23 +152,22 @@ impl Records {
                 .delete(key)
                 .delete(keys::content(repository, &digest));
             let removed = self
-                .remove_edges(
-                    txn,
-                    repository,
-                    &digest,
-                    (&manifest, entry.stamp),
-                    Left::Entry,
-                    now,
-                )
+                .remove_edges(txn, repository, &digest, (&manifest, entry.stamp), Fate::Purged, now)
                 .await?;
             if let Attempt::Done(txn) = removed {
                 self.commit(txn).await?;
             }
         }
-        if any {
+        // Then the trash and what is left in pieces, for the same reason.
+        if any
+            || self.purge_all(&Context::system(), repository, limit).await?
+            || self.sweep_pieces(&format!("{}{repository}/", keys::PIECE), limit).await?
+        {
             return Ok(true);
         }
-        for table in ["tag", "tagged", "parent", "referrer", "children", "content"] {
+        for table in [
+            "tag", "tagged", "parent", "referrer", "children", "content", "history", "trim",
+        ] {
             let past = self
                 .look_past(&format!("{table}/{repository}/"), None, limit)
                 .await?;
@@ -318,5 +323,14 @@ impl Reclaim for Records {
             }
         }
         failed.map_or(Ok(false), Err)
+    }
+
+    async fn sweep_manifests(&self, limit: usize) -> Result<bool> {
+        self.sweep_pieces(keys::PIECE, limit).await
+    }
+
+    async fn purge_trash(&self, limit: usize) -> Result<bool> {
+        let trims = self.trim_histories(limit).await?;
+        Ok(self.purge_due(limit).await? || trims)
     }
 }

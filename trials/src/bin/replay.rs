@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use registry_gc::model::COVERED;
-use trials::replay::stress::{Engine, Stress, record};
+use trials::replay::stress::{Engine, Stress, Work, record};
 use trials::replay::{Totals, Trace, follow};
 
 /// Records what a registry commits under stress, and replays it in the model of the blob contract. Exits with an error
@@ -69,10 +69,19 @@ fn trial(arguments: &Arguments) -> io::Result<bool> {
     }
     for round in 0..arguments.rounds {
         let seed = arguments.seed + round;
+        let work = match round % 10 {
+            9 => Work::Pieces,
+            odd if odd % 2 == 1 => Work::Trash,
+            _ => Work::Everything,
+        };
         let trace = record(Stress {
             engine: arguments.engine,
+            work,
             seed,
-            clients: arguments.clients,
+            clients: match work {
+                Work::Pieces => 1,
+                Work::Everything | Work::Trash => arguments.clients,
+            },
             operations: arguments.operations,
         })?;
         if let Some(save) = &arguments.save {

@@ -125,7 +125,8 @@ impl Client {
             80..84 => self.leave_an_upload(&name).await,
             84..89 => self.defer(&name, &image).await,
             89..92 => self.wrong_bytes(&name, &image).await,
-            92..95 => self.lose(&blob).await,
+            92..94 => self.lose(&blob).await,
+            94..97 => self.undo(&name, &image).await,
             _ => {
                 registry.stat_blob(&context, &name, &blob).await?;
                 Ok(())
@@ -216,6 +217,56 @@ impl Client {
         }
         let digest = Digest::sha256(&image.manifest);
         registry.delete_manifest(&self.context, name, &digest).await
+    }
+
+    /// What was deleted comes back, or goes for good.
+    async fn undo(&mut self, name: &RepositoryName, image: &Image) -> Result<()> {
+        let manifest = match self.random.chance(30) {
+            true => Digest::sha256(&image.index),
+            false => Digest::sha256(&image.manifest),
+        };
+        let undo = self.shared.undo.clone();
+        if self.random.chance(15) {
+            return undo.purge(&self.context, name, &manifest).await;
+        }
+        undo.undelete(&self.context, name, &manifest, None).await?;
+        Ok(())
+    }
+
+    /// A manifest with more children than one transaction takes is put before they are there, deleted, and put again
+    /// while its edges are still being taken.
+    pub(super) async fn put_and_delete_in_pieces(mut self, times: u64) -> Result<()> {
+        let (name, real) = (self.name(), content(77, 100));
+        let layers = (0..1001_u64).map(|number| {
+            let digest = match number {
+                0 => Digest::sha256(&real),
+                _ => Digest::sha256(&number.to_le_bytes()),
+            };
+            json!({ "mediaType": "application/octet-stream", "digest": digest, "size": 100 })
+        });
+        let config = json!({
+            "mediaType": "application/octet-stream", "digest": Digest::sha256(b"config"), "size": 6,
+        });
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": IMAGE_TYPE, "config": config, "layers": layers.collect::<Vec<_>>(),
+        });
+        let manifest = Bytes::from(manifest.to_string());
+        let (registry, digest) = (self.registry(), Digest::sha256(&manifest));
+        for _ in 0..times.min(2) {
+            let done = async {
+                self.upload(&name, &real, &Digest::sha256(&real)).await?;
+                let mut put = PutManifest::untagged(IMAGE_TYPE, manifest.clone());
+                put.options.children = Children::Deferred;
+                registry.put_manifest(&self.context, &name, put).await?;
+                registry.delete_manifest(&self.context, &name, &digest).await
+            };
+            match done.await {
+                Err(why) if why.kind() == ErrorKind::Internal => return Err(why),
+                _ => {}
+            }
+            yields(self.random.below(4000)).await;
+        }
+        Ok(())
     }
 
     async fn give_up(&mut self, name: &RepositoryName) -> Result<()> {

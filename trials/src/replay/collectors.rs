@@ -63,6 +63,8 @@ async fn pass(shared: &Shared) -> Result<()> {
             .map_err(registry_core::Error::internal)?;
         shared.reclaim.clear_doomed(&doomed).await?;
     }
+    shared.reclaim.sweep_manifests(1).await?;
+    shared.reclaim.purge_trash(2).await?;
     shared.reclaim.sweep_repositories(2).await?;
     Ok(())
 }

@@ -46,6 +46,11 @@ struct Manifest {
     put: String,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+struct Trashed {
+    manifest: Manifest,
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Children {
     blobs: Vec<String>,
@@ -67,6 +72,8 @@ pub(super) struct OfDigest {
     pub(super) leases: BTreeSet<(String, u64)>,
     /// Repository id and put id of each edge.
     pub(super) edges: BTreeSet<(String, String)>,
+    /// The same of each edge in the trash.
+    pub(super) trashed: BTreeSet<(String, String)>,
     /// The same of each deferred edge.
     pub(super) deferred: BTreeSet<(String, String)>,
 }
@@ -74,10 +81,19 @@ pub(super) struct OfDigest {
 /// A manifest of a repository.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OfManifest {
-    /// Its put id; none while there are only its children.
+    /// Its put id, if it is there.
     pub(super) put: Option<String>,
+    /// Its put id, if it is in the trash.
+    pub(super) trashed: Option<String>,
     pub(super) blobs: Vec<String>,
     pub(super) manifests: Vec<String>,
+}
+
+impl OfManifest {
+    /// Whether it is there or in the trash.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.put.is_some() || self.trashed.is_some()
+    }
 }
 
 /// What is recorded under one repository id.
@@ -134,12 +150,12 @@ pub(super) fn subject(wrote: &Wrote) -> Option<Subject> {
     let first = || rest.split('/').next().unwrap_or_default().to_owned();
     Some(match table {
         "blob" => Subject::Digest(rest.to_owned()),
-        "edge" | "deferred" | "lease" => Subject::Digest(first()),
+        "edge" | "deferred" | "trashed" | "lease" => Subject::Digest(first()),
         "pending" => Subject::Digest(rest.split_once('/')?.1.to_owned()),
         "upload" => Subject::Upload(rest.to_owned()),
         "doomed" => Subject::Location(rest.to_owned()),
         "dropped" => Subject::Repository(rest.to_owned()),
-        "manifest" | "children" => {
+        "manifest" | "children" | "trash" => {
             let (repository, digest) = rest.split_once('/')?;
             Subject::Manifest(repository.to_owned(), digest.to_owned())
         }
@@ -164,7 +180,7 @@ impl Records {
         let odd = || format!("{key} is no record");
         match table {
             "blob" => self.digest(rest).blob = decode(key, value)?,
-            "edge" | "deferred" | "lease" => {
+            "edge" | "deferred" | "trashed" | "lease" => {
                 let (digest, rest) = rest.split_once('/').ok_or_else(odd)?;
                 let (first, second) = rest.split_once('/').ok_or_else(odd)?;
                 let (first, second) = (first.to_owned(), second.to_owned());
@@ -174,6 +190,8 @@ impl Records {
                     set(&mut of.leases, (second, end), value.is_some());
                 } else if table == "edge" {
                     set(&mut of.edges, (first, second), value.is_some());
+                } else if table == "trashed" {
+                    set(&mut of.trashed, (first, second), value.is_some());
                 } else {
                     set(&mut of.deferred, (first, second), value.is_some());
                 }
@@ -194,17 +212,19 @@ impl Records {
                 }
             }
             "dropped" => self.repository(rest).dropped = value.is_some(),
-            "manifest" | "children" => {
+            "manifest" | "children" | "trash" => {
                 let (repository, digest) = rest.split_once('/').ok_or_else(odd)?;
                 let manifests = &mut self.repository(repository).manifests;
                 let of = manifests.entry(digest.to_owned()).or_default();
                 if table == "manifest" {
                     of.put = decode::<Manifest>(key, value)?.map(|it| it.put);
+                } else if table == "trash" {
+                    of.trashed = decode::<Trashed>(key, value)?.map(|it| it.manifest.put);
                 } else {
                     let children = decode::<Children>(key, value)?.unwrap_or_default();
                     (of.blobs, of.manifests) = (children.blobs, children.manifests);
                 }
-                if of.put.is_none() && of.blobs.is_empty() && of.manifests.is_empty() {
+                if !of.is_recorded() && of.blobs.is_empty() && of.manifests.is_empty() {
                     manifests.remove(digest);
                 }
             }

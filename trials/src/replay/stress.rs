@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use registry_core::runtime::Threads;
-use registry_core::store::{Kv, Lifetimes, ManifestStore, Reclaim};
+use registry_core::store::{Kv, Lifetimes, ManifestStore, Reclaim, Undo};
 use registry_core::{LocalRegistry, Options, Registry, Runtime, Timestamp};
 use registry_storage::clock::ManualClock;
 use registry_storage::memory::{MemoryBytes, MemoryKv};
@@ -37,11 +37,24 @@ pub enum Engine {
     Lmdb,
 }
 
+/// What clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Everything; what is deleted is gone.
+    Everything,
+    /// Everything, with a trash.
+    Trash,
+    /// Put and delete a manifest that names so much that its edges go in pieces.
+    Pieces,
+}
+
 /// One run.
 #[derive(Clone, Copy, Debug)]
 pub struct Stress {
     /// On what.
     pub engine: Engine,
+    /// What they do.
+    pub work: Work,
     /// Names its chances.
     pub seed: u64,
     /// How many clients there are at once.
@@ -55,6 +68,7 @@ pub(super) struct Shared {
     pub(super) registry: Arc<dyn Registry>,
     pub(super) manifests: Arc<dyn ManifestStore>,
     pub(super) reclaim: Arc<dyn Reclaim>,
+    pub(super) undo: Arc<dyn Undo>,
     /// The recorded bytes.
     pub(super) bytes: Arc<RecordedBytes>,
     /// The same, behind the recorder's back.
@@ -102,8 +116,12 @@ impl Runtime for Seeded {
 }
 
 /// How long things last: so short that all of it happens often.
-pub fn lifetimes() -> Lifetimes {
+fn lifetimes(work: Work) -> Lifetimes {
     Lifetimes {
+        undo: match work {
+            Work::Trash => 2 * BUCKET,
+            Work::Everything | Work::Pieces => Duration::ZERO,
+        },
         bucket: BUCKET,
         grace: 2 * BUCKET,
         second_delay: BUCKET,
@@ -159,7 +177,7 @@ async fn run(stress: Stress, directory: &Path) -> io::Result<Trace> {
     };
     let kv = Arc::new(RecordedKv::new(kv, log.clone()));
     let bytes = Arc::new(RecordedBytes::new(disk.clone(), log.clone()));
-    let lifetimes = lifetimes();
+    let lifetimes = lifetimes(stress.work);
     let records = Arc::new(Records::new(kv, runtime.clone(), lifetimes));
     let options = Options {
         inline_max: 0,
@@ -169,7 +187,8 @@ async fn run(stress: Stress, directory: &Path) -> io::Result<Trace> {
     let shared = Arc::new(Shared {
         registry: Arc::new(registry),
         manifests: records.clone(),
-        reclaim: records,
+        reclaim: records.clone(),
+        undo: records,
         bytes,
         disk,
         log: log.clone(),
@@ -181,7 +200,11 @@ async fn run(stress: Stress, directory: &Path) -> io::Result<Trace> {
     for client in 0..stress.clients {
         let (shared, random) = (shared.clone(), Random::of(&[stress.seed, 3, client]));
         tasks.push(tokio::spawn(async move {
-            let done = Client::new(shared.clone(), random).work(stress.operations).await;
+            let client = Client::new(shared.clone(), random);
+            let done = match stress.work {
+                Work::Pieces => client.put_and_delete_in_pieces(stress.operations).await,
+                Work::Everything | Work::Trash => client.work(stress.operations).await,
+            };
             shared.working.fetch_sub(1, Ordering::SeqCst);
             done
         }));
@@ -202,8 +225,10 @@ async fn tick(shared: &Shared, stress: Stress) {
     let mut random = Random::of(&[stress.seed, 5]);
     let mut left = ENDING;
     while left > 0 {
-        let until = shared.log.commits() + 10 + random.below(50);
-        for _ in 0..300 {
+        // What is taken in pieces is much at once, and has to be done within a bucket.
+        let pace = if stress.work == Work::Pieces { 40 } else { 1 };
+        let until = shared.log.commits() + pace * (10 + random.below(50));
+        for _ in 0..pace * 300 {
             if shared.log.commits() >= until {
                 break;
             }

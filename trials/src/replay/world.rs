@@ -24,7 +24,7 @@ use registry_gc::model::state::{
 use registry_gc::model::state::{IMAGE, INDEX};
 use registry_gc::model::{Action, Timing, replay};
 
-use super::records::Records;
+use super::records::{OfManifest, Records};
 use super::trace::{Happened, Lasting};
 
 /// The one digest of a world.
@@ -238,7 +238,8 @@ impl World {
         if let Some(of) = records.digests.get(&self.digest) {
             let leased = of.leases.iter().filter(|(_, end)| *end > self.now);
             ids.extend(leased.map(|(id, _)| id));
-            ids.extend(of.edges.iter().chain(&of.deferred).map(|(id, _)| id));
+            let edges = of.edges.iter().chain(&of.deferred).chain(&of.trashed);
+            ids.extend(edges.map(|(id, _)| id));
         }
         let new: Vec<String> = ids
             .into_iter()
@@ -291,9 +292,9 @@ impl World {
                 digest
                     .as_ref()
                     .and_then(|digest| of.manifests.get(digest))
-                    .is_some_and(|it| it.put.is_some())
+                    .is_some_and(OfManifest::is_recorded)
             };
-            let put = || of.manifests.iter().filter(|(_, it)| it.put.is_some());
+            let put = || of.manifests.iter().filter(|(_, it)| it.is_recorded());
             let mut images = put().filter(|(_, it)| it.blobs.contains(&self.digest));
             match (images.next(), images.next()) {
                 (Some((digest, _)), None) => here.image = Some(digest.clone()),
@@ -442,27 +443,24 @@ impl World {
         };
         it.leases[BLOB] = self.until(self.lease(records, id))?;
         let manifest = |digest: &Option<String>| {
-            digest
-                .as_ref()
-                .and_then(|digest| of?.manifests.get(digest)?.put.as_deref())
+            let found = digest.as_ref().and_then(|digest| of?.manifests.get(digest))?;
+            let live = found.put.as_ref().map(|put| (put, Presence::Live));
+            live.or_else(|| found.trashed.as_ref().map(|put| (put, Presence::Trash)))
         };
         let image = manifest(&here.image);
-        if image.is_some() {
-            it.manifests[IMAGE].presence = Presence::Live;
-        }
-        if manifest(&here.index).is_some() {
-            it.manifests[INDEX].presence = Presence::Live;
-        }
+        it.manifests[IMAGE].presence = image.map_or(Presence::Absent, |(_, presence)| presence);
+        it.manifests[INDEX].presence = manifest(&here.index).map_or(Presence::Absent, |(_, presence)| presence);
         let Some(of) = records.digests.get(&self.digest) else {
             return Ok(());
         };
-        let edges = of.edges.iter().map(|edge| (edge, Edge::Opens));
+        // In the trash an edge opens nothing until it comes back, which is when the model asks what it was.
+        let edges = of.edges.iter().chain(&of.trashed).map(|edge| (edge, Edge::Opens));
         for ((repository, put), edge) in edges.chain(of.deferred.iter().map(|edge| (edge, Edge::Holds))) {
             if repository != id {
                 continue;
             }
             let record = &mut it.manifests[IMAGE];
-            let place = if image == Some(put) {
+            let place = if image.is_some_and(|(of, _)| of == put) {
                 &mut record.edges[BLOB]
             } else {
                 record.swept_later = true;
@@ -480,5 +478,8 @@ impl World {
 /// Transitions that may leave a digest's records as they are: a manifest that is there already is put again; what is
 /// left of a dropped repository has nothing to do with the digest.
 fn may_change_nothing(name: &str) -> bool {
-    matches!(name, "" | "put_manifest" | "sweep_repository" | "delete_tag")
+    matches!(
+        name,
+        "" | "put_manifest" | "sweep_repository" | "delete_tag" | "purge_tag" | "undelete_tag"
+    )
 }
