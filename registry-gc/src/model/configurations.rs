@@ -66,6 +66,8 @@ pub struct Bounds {
     pub delete_blob: bool,
     /// Bytes of a stored blob vanish.
     pub lost_bytes: bool,
+    /// Whoever publishes looks for the record's bytes before it reads the clock, any number of ticks.
+    pub looks_earlier: bool,
     /// A pull may take bytes for missing that are there.
     pub false_alarms: bool,
     /// Pulls that take time.
@@ -96,6 +98,7 @@ impl Bounds {
         repository_lifecycle: false,
         delete_blob: false,
         lost_bytes: false,
+        looks_earlier: false,
         false_alarms: false,
         readers: false,
         drains: false,
@@ -121,6 +124,7 @@ impl Bounds {
             repository_lifecycle: true,
             delete_blob: true,
             lost_bytes: true,
+            looks_earlier: true,
             false_alarms: true,
             timing,
             ..Bounds::NONE
@@ -325,6 +329,17 @@ pub const SMALL: &[Bounds] = &[
         entries: 2,
         collectors: 1,
         ..LOST_BYTES
+    },
+    Bounds {
+        name: "looks-small",
+        about: "publishes that looked for the bytes of a record long before they commit; bytes vanish meanwhile",
+        drains: true,
+        looks_earlier: true,
+        names: 1,
+        repository_ids: 1,
+        collectors: 1,
+        entries: 2,
+        ..PUSH_AND_COLLECT
     },
     Bounds {
         name: "pieces-small",

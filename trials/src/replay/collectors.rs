@@ -65,6 +65,10 @@ async fn pass(shared: &Shared) -> Result<()> {
     }
     shared.reclaim.sweep_manifests(1).await?;
     shared.reclaim.purge_trash(2).await?;
-    shared.reclaim.sweep_repositories(2).await?;
+    for _ in 0..20 {
+        if !shared.reclaim.sweep_repositories(BATCH).await? {
+            break;
+        }
+    }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::records::{Records, Subject, subject};
-use super::trace::{Event, Happened, Trace};
+use super::trace::{Event, Happened, Trace, Wrote};
 use super::world::{World, timing};
 
 /// How many events before a failure it shows, and how many of the model's transitions.
@@ -182,13 +182,13 @@ impl Following {
             return Ok(world);
         }
         let begin = trace.events.first().map_or(0, |event| event.now);
-        Ok(World::new(
+        World::new(
             digest.to_owned(),
             self.uploads.in_world(digest),
             timing(&trace.lasting)?,
             trace.lasting.bucket,
             begin,
-        ))
+        )
     }
 
     /// Makes the event happen in the code's records, and tells which digests it concerns.
@@ -203,6 +203,9 @@ impl Following {
                 }
                 for write in wrote {
                     self.records.write(write)?;
+                    if matches!(write, Wrote::Put(key, _) if key.starts_with("named/")) {
+                        self.totals.covered.insert("create_repository");
+                    }
                 }
                 for it in &subjects {
                     self.add(it, &mut concerned);

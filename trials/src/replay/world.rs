@@ -4,8 +4,9 @@
 //!
 //! - A **tick** is one bucket, and one bucket is also what the code adds to a hold (its slack), so every time in the
 //!   records is a whole number of ticks from now; a trace in which one is not is refused.
-//! - A **repository id** takes a slot when something of the digest is first recorded under it. Until then it might as
-//!   well not exist; so it also leaves the slot again when nothing is, if another needs it.
+//! - A **repository id** takes a slot when something of the digest is first recorded under it, and leaves it when nothing
+//!   is, if another needs it. A slot without an id is a repository in which there is nothing: whoever makes a repository
+//!   by a write might as well have found it there.
 //! - A dropped id leaves when its list entry is gone *and* its last lease is over, as leases are not swept.
 //! - The **image** of a repository is the manifest there that names the digest, the **index** the one that names the
 //!   image. A trace with two at once does not fit.
@@ -86,8 +87,8 @@ impl World {
         timing: Timing,
         bucket: u64,
         now: u64,
-    ) -> Self {
-        World {
+    ) -> Result<Self, String> {
+        let mut world = World {
             digest,
             uploads,
             model: replay::Replay::new(timing),
@@ -96,7 +97,11 @@ impl World {
             repositories: BTreeMap::new(),
             locations: BTreeMap::new(),
             gone: BTreeSet::new(),
+        };
+        for _ in 0..REPOSITORIES {
+            world.take(Action::CreateRepository)?;
         }
+        Ok(world)
     }
 
     pub(super) fn model(&self) -> &replay::Replay {
@@ -163,6 +168,7 @@ impl World {
         for id in over {
             let repository = self.repositories[&id].slot;
             self.take(Action::FinishSweep { repository })?;
+            self.take(Action::CreateRepository)?;
             self.repositories.remove(&id);
         }
         Ok(())
@@ -247,15 +253,12 @@ impl World {
             .cloned()
             .collect();
         for id in new {
-            let before = self.model.state().repositories;
-            if !self.model.step(Action::CreateRepository) {
-                self.free_an_id()?;
-                self.take(Action::CreateRepository)?;
-            }
-            let after = &self.model.state().repositories;
-            let slot = (0..REPOSITORIES)
-                .find(|&at| before[at].naming != Naming::Live && after[at].naming == Naming::Live)
-                .ok_or("a slot was freed and taken again")?;
+            let taken: BTreeSet<usize> = self.repositories.values().map(|here| here.slot).collect();
+            let free = (0..REPOSITORIES).find(|slot| !taken.contains(slot));
+            let slot = match free {
+                Some(slot) => slot,
+                None => self.bare_slot()?,
+            };
             let here = Here {
                 slot,
                 ..Here::default()
@@ -265,21 +268,18 @@ impl World {
         Ok(())
     }
 
-    fn free_an_id(&mut self) -> Result<(), String> {
+    /// Takes a slot from an id under which nothing is recorded any more.
+    fn bare_slot(&mut self) -> Result<usize, String> {
         let state = self.model.state();
         let bare = |here: &Here| {
             let it = &state.repositories[here.slot];
             it.naming == Naming::Live && it.is_bare()
         };
         let id = self.repositories.iter().find(|(_, here)| bare(here));
-        let id = id
-            .map(|(id, _)| id.clone())
-            .ok_or("more repositories than the model has slots for")?;
-        let repository = self.repositories[&id].slot;
-        self.take(Action::DeleteRepository { repository })?;
-        self.take(Action::FinishSweep { repository })?;
-        self.repositories.remove(&id);
-        Ok(())
+        let id = id.map(|(id, _)| id.clone());
+        let here = id.and_then(|id| self.repositories.remove(&id));
+        here.map(|here| here.slot)
+            .ok_or_else(|| "more repositories than the model has slots for".to_owned())
     }
 
     /// Which manifest of a repository is its image, and which its index.
@@ -425,6 +425,9 @@ impl World {
                 None => ABSENT,
             };
             state.locations[there.slot] = location;
+        }
+        for it in &mut state.repositories {
+            it.naming = Naming::Live;
         }
         for (id, here) in &self.repositories {
             self.repository(records, id, here, &mut state)?;
