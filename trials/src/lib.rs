@@ -8,4 +8,5 @@ pub mod crash;
 pub mod disk_log;
 pub mod faults;
 pub mod mounted;
+pub mod schedules;
 pub mod server;
