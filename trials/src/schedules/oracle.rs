@@ -86,6 +86,14 @@ impl Oracle {
     pub(super) fn begins(&mut self, at: At) {
         self.began.insert(at.task, at.step);
         self.opened.remove(&at.task);
+        self.note_belonging(at);
+    }
+
+    /// Who has what now.
+    fn note_belonging(&mut self, at: At) {
+        for (id, blob) in self.view.belonging(at.now) {
+            self.belonged.insert((id.clone(), *blob), at.step);
+        }
     }
 
     pub(super) fn asked_the_time(&mut self, at: At) {
@@ -255,17 +263,7 @@ impl Oracle {
     /// What must hold at every moment.
     pub(super) fn state(&mut self, at: At, bytes: &MemoryBytes) -> Verdict {
         let (view, now) = (&self.view, at.now);
-        let pairs: BTreeSet<(&String, &Digest)> = view
-            .edges
-            .iter()
-            .map(|edge| (&edge.repository, &edge.blob))
-            .chain(
-                view.leases
-                    .iter()
-                    .filter(|(_, _, end)| *end > now)
-                    .map(|(blob, id, _)| (id, blob)),
-            )
-            .collect();
+        let pairs: BTreeSet<_> = view.belonging(now).collect();
         self.durability(bytes)?;
         self.closure(bytes)?;
         self.safety(&pairs)?;
@@ -273,9 +271,7 @@ impl Oracle {
         self.unlinking()?;
         self.no_leak(bytes)?;
         self.reading(now)?;
-        for (id, blob) in pairs {
-            self.belonged.insert((id.clone(), *blob), at.step);
-        }
+        self.note_belonging(at);
         self.told.retain(|told| told.until > now);
         self.reads.retain(|(_, until)| *until > now);
         Ok(())
@@ -452,9 +448,17 @@ impl Oracle {
     pub(super) fn residue(&self, bytes: &MemoryBytes) -> Verdict {
         let view = &self.view;
         let left = |what: String| Err(Broken::of(Promise::Residue, what));
+        let held: BTreeSet<&Digest> = view
+            .edges
+            .iter()
+            .chain(&view.deferred)
+            .map(|edge| &edge.blob)
+            .collect();
+        // Leases that have run out are inert. They go when the blob is collected, so not while an edge holds it.
+        let leases = view.leases.iter().filter(|(blob, _, _)| !held.contains(blob));
         let counts = [
             ("claims", view.uploads.len()),
-            ("leases", view.leases.len()),
+            ("leases", leases.count()),
             ("queue entries", view.pending.len()),
             ("doomed locations", view.doomed.len()),
             ("deleted repositories", view.dropped.len()),
@@ -463,12 +467,6 @@ impl Oracle {
         if let Some((what, count)) = counts.iter().find(|(_, count)| *count > 0) {
             return left(format!("{count} {what} are left"));
         }
-        let held: BTreeSet<&Digest> = view
-            .edges
-            .iter()
-            .chain(&view.deferred)
-            .map(|edge| &edge.blob)
-            .collect();
         if let Some(digest) = view.blobs.keys().find(|digest| !held.contains(digest)) {
             return left(format!("{digest} is left, and nothing names it"));
         }

@@ -66,8 +66,6 @@ enum Wait {
     Nothing,
     /// The clock has moved since this tick.
     Tick(u64),
-    /// This time has come.
-    Time(Timestamp),
 }
 
 /// The executor, and the runtime of the code that runs on it. Nothing in it happens by itself.
@@ -180,7 +178,7 @@ impl Scheduler {
             self.current.store(at, Ordering::Relaxed);
             self.steps.fetch_add(1, Ordering::Relaxed);
             *lock(&self.wait) = Wait::Nothing;
-            if !observe(Seen::Step(at, &tasks[at].name)) {
+            if !observe(Seen::Step) {
                 return;
             }
             let task = &mut tasks[at];
@@ -205,7 +203,6 @@ impl Scheduler {
             && match task.wait {
                 Wait::Nothing => true,
                 Wait::Tick(tick) => self.ticks() > tick,
-                Wait::Time(time) => self.clock.now() >= time,
             }
     }
 
@@ -237,7 +234,7 @@ impl Scheduler {
 
 /// What the scheduler tells of.
 pub(super) enum Seen<'s> {
-    Step(usize, &'s str),
+    Step,
     Crash(&'s str),
 }
 

@@ -66,7 +66,6 @@ pub(super) struct Edge {
 /// All records at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
-    pub(super) now: Timestamp,
     /// What each name means.
     pub(super) names: BTreeMap<String, String>,
     pub(super) dropped: BTreeSet<String>,
@@ -86,11 +85,8 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn of(entries: &[(String, Entry)], now: Timestamp) -> Result<View, String> {
-        let mut view = View {
-            now,
-            ..View::default()
-        };
+    pub(super) fn of(entries: &[(String, Entry)]) -> Result<View, String> {
+        let mut view = View::default();
         for (key, entry) in entries {
             view.add(key, entry)
                 .ok_or_else(|| format!("record {key} is not as it should be"))?;
@@ -195,12 +191,24 @@ impl View {
         self.has_edge(repository, digest) || self.is_leased(repository, digest, now)
     }
 
+    /// Every repository and blob that belongs to it.
+    pub(super) fn belonging(&self, now: Timestamp) -> impl Iterator<Item = (&String, &Digest)> {
+        let edges = self.edges.iter().map(|edge| (&edge.repository, &edge.blob));
+        let unexpired = self.leases.iter().filter(move |(_, _, end)| *end > now);
+        edges.chain(unexpired.map(|(blob, id, _)| (id, blob)))
+    }
+
     /// Every time at which something becomes due or runs out.
     pub(super) fn times(&self) -> impl Iterator<Item = Timestamp> + '_ {
         let leases = self.leases.iter().map(|(_, _, end)| *end);
+        leases.chain(self.due())
+    }
+
+    /// Every time at which a collector has something to do.
+    pub(super) fn due(&self) -> impl Iterator<Item = Timestamp> + '_ {
         let pending = self.pending.iter().map(|(due, _)| *due);
         let uploads = self.uploads.values().map(|upload| upload.expires);
         let doomed = self.doomed.iter().map(|doomed| doomed.not_before);
-        leases.chain(pending).chain(uploads).chain(doomed)
+        pending.chain(uploads).chain(doomed)
     }
 }

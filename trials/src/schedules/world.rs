@@ -111,7 +111,7 @@ impl World {
 
     fn look(&self) -> View {
         let entries = at_once(self.kv.scan("", None, usize::MAX)).unwrap_or_default();
-        View::of(&entries, self.scheduler.clock.now()).unwrap_or_else(|why| {
+        View::of(&entries).unwrap_or_else(|why| {
             self.judge(Err(Broken {
                 promise: "records are as they are described",
                 found: why,
@@ -422,12 +422,9 @@ pub(super) fn play(seed: u64, traced: bool) -> Outcome {
     let code = Code::on(&world);
     people(&code, &faults, &mut dice);
     world.scheduler.run(strategy, &mut dice, |seen| {
-        match seen {
-            Seen::Step(..) => {}
-            Seen::Crash(name) => {
-                world.trace(|| format!("{name} is no more"));
-                world.cover("crash");
-            }
+        if let Seen::Crash(name) = seen {
+            world.trace(|| format!("{name} is no more"));
+            world.cover("crash");
         }
         !world.is_broken()
     });
@@ -519,8 +516,11 @@ async fn ending(code: &Code, dice: &mut Dice) {
         if let Err(why) = swept.await {
             world.refused("the last collector", &why);
         }
-        let view = &world.oracle().view;
-        idle = match view.times().next().is_none() && view.dropped.is_empty() {
+        let idles = {
+            let view = &world.oracle().view;
+            view.due().next().is_none() && view.dropped.is_empty()
+        };
+        idle = match idles {
             true => idle + 1,
             false => 0,
         };
