@@ -89,11 +89,18 @@ impl Oracle {
         self.note_belonging(at);
     }
 
-    /// Who has what now.
+    /// Who has what now, of the repositories that have a name.
     fn note_belonging(&mut self, at: At) {
+        let live = self.view.live();
         for (id, blob) in self.view.belonging(at.now) {
-            self.belonged.insert((id.clone(), *blob), at.step);
+            if live.contains(id.as_str()) {
+                self.belonged.insert((id.clone(), *blob), at.step);
+            }
         }
+    }
+
+    fn began(&self, task: usize) -> u64 {
+        self.began.get(&task).copied().unwrap_or_default()
     }
 
     pub(super) fn asked_the_time(&mut self, at: At) {
@@ -139,7 +146,7 @@ impl Oracle {
 
     /// A client was given the blob's bytes, or told its length.
     pub(super) fn opened_to(&self, task: usize, ids: [Option<&String>; 2], digest: &Digest) -> Verdict {
-        let began = self.began.get(&task).copied().unwrap_or_default();
+        let began = self.began(task);
         let belonged = |id: &&String| {
             self.belonged
                 .get(&((*id).clone(), *digest))
@@ -198,10 +205,10 @@ impl Oracle {
         bytes: &MemoryBytes,
     ) -> Verdict {
         for (id, blob) in newly {
-            let elsewhere = before
-                .names
-                .values()
-                .any(|other| other != id && before.belongs(other, blob, at.now));
+            // It may have been dropped while this was under way: then the mount came first.
+            let began = self.began(at.task);
+            let mut others = self.belonged.iter().filter(|((other, _), _)| other != id);
+            let elsewhere = others.any(|((_, digest), step)| digest == blob && *step >= began);
             if txn.name != "publish" && !(txn.name == "lease" && elsewhere) {
                 let found = format!("{} makes {blob} belong to repository {id}", txn.name);
                 return Err(Broken::of(Promise::Belonging, found));
@@ -231,7 +238,7 @@ impl Oracle {
         if blob.is_condemned() || !self.view.belongs(repository, digest, at.now) {
             return broken("was published and is not to be had");
         }
-        let began = self.began.get(&at.task).copied().unwrap_or_default();
+        let began = self.began(at.task);
         let lost_before = self.lost.get(&blob.location).is_some_and(|step| *step < began);
         match self.bytes_of(digest, blob, bytes) {
             Bytes::Good => Ok(()),
