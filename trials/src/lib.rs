@@ -10,4 +10,5 @@ pub mod disk_log;
 pub mod faults;
 pub mod mounted;
 pub mod replay;
+pub mod schedules;
 pub mod server;
