@@ -1,7 +1,7 @@
 //! What a registry is put through before its promises are believed.
 //!
 //! [`server`] runs a `berth` process and asks it over the wire; [`mounted`] gives it a disk whose power can be cut;
-//! [`faults`] makes the disk fail under it.
+//! [`faults`] makes the disk fail under it; [`stress`] lets its collector work against its clients.
 #![forbid(unsafe_code)]
 
 pub mod crash;
@@ -9,3 +9,4 @@ pub mod disk_log;
 pub mod faults;
 pub mod mounted;
 pub mod server;
+pub mod stress;
