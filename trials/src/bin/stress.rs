@@ -21,6 +21,7 @@ Examples:
   cargo xtask stress --minutes 1                       a slice, seed from the clock
   cargo xtask stress --minutes 30 --seed 7             the long run
   cargo xtask stress --seconds 60 --kill-every 0       without kills
+  cargo xtask stress --control                         a server that forgets too soon, which must be found out
   cargo xtask stress --engine sled                     on the other engine";
 
 /// Lets clients and the collector work against each other, and holds the registry to what it had answered.
@@ -57,6 +58,10 @@ struct Arguments {
     /// Configuration key for the server. May be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// The control: the server is told to keep its promises for an eighth of what clients are told, which must be found
+    /// out; then the status is 0.
+    #[arg(long)]
+    control: bool,
     /// Print the sums as JSON.
     #[arg(long)]
     json: bool,
@@ -107,6 +112,7 @@ fn trial(arguments: &Arguments) -> Result<bool> {
             longest_write: Duration::from_millis(1000),
             interval: Duration::from_millis(20),
         },
+        control: arguments.control,
         engine: match arguments.engine {
             Engine::Lmdb => EngineKind::Lmdb,
             Engine::Sled => EngineKind::Sled,
@@ -125,8 +131,9 @@ fn trial(arguments: &Arguments) -> Result<bool> {
         println!("{report}");
     }
     let kept = report.violations.is_empty();
-    if kept {
+    if kept || arguments.control {
         std::fs::remove_dir_all(&directory)?;
     }
-    Ok(kept)
+    // A control in which nothing was found has failed.
+    Ok(kept != arguments.control)
 }

@@ -14,6 +14,7 @@ pub mod content;
 pub mod emptied;
 pub mod ledger;
 pub mod manifests;
+pub mod metrics;
 pub mod register;
 pub mod trial;
 pub mod workload;

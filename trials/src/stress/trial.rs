@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use super::blobs::Found;
 use super::client::{Client, Lifetimes, Shared};
 use super::content::{GROUPS, REPOSITORIES, TAGS};
 use super::emptied::{self, Emptied};
+use super::metrics::{Collected, Steps};
 use super::workload;
 use crate::crash::process::{Process, Program};
 use crate::crash::random::Random;
@@ -23,6 +24,10 @@ use crate::mounted::Result;
 const TELL: Duration = Duration::from_secs(10);
 /// How much longer things may take on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks at what the collector did.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often a start is tried.
+const STARTS: usize = 3;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -39,6 +44,8 @@ pub struct Options {
     pub readers: u64,
     /// How long things last.
     pub lifetimes: Lifetimes,
+    /// The control: the server is told to keep its promises for an eighth of what clients are told.
+    pub control: bool,
     /// What keeps the records.
     pub engine: EngineKind,
     /// The server.
@@ -60,6 +67,8 @@ pub struct Report {
     pub slowest_start_ms: f64,
     /// What happened how often.
     pub counts: BTreeMap<&'static str, u64>,
+    /// What the collector did, as far as it told before it was killed.
+    pub collected: Steps,
     /// Tags that were there in the end, and were pulled whole.
     pub tags_at_the_end: u64,
     /// How the store became empty.
@@ -100,6 +109,9 @@ impl Lifetimes {
 struct Killed<'a> {
     options: &'a Options,
     process: Process,
+    /// Where it tells what it did.
+    admin: SocketAddr,
+    collected: Collected,
     /// How far its log was read.
     read: u64,
     report: Report,
@@ -112,6 +124,21 @@ fn engine_name(engine: EngineKind) -> &'static str {
     }
 }
 
+/// Starts the server; where it listens, where it tells its metrics, and how long it took.
+fn start(options: &Options) -> Result<(Process, SocketAddr, SocketAddr, Duration)> {
+    for _ in 0..STARTS {
+        // Free now; somebody may take it before the server does, and then another is tried.
+        let admin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let mut program = options.program.clone();
+        program.set.push(format!("admin.listen={admin}"));
+        let mut process = program.start(&options.data)?;
+        if let Some((address, took)) = process.address()? {
+            return Ok((process, address, admin, took));
+        }
+    }
+    Err("berth ended before it listened; its log says why".into())
+}
+
 /// Runs a trial.
 ///
 /// # Errors
@@ -119,15 +146,22 @@ fn engine_name(engine: EngineKind) -> &'static str {
 pub fn run(options: &Options) -> Result<Report> {
     let began = Instant::now();
     let mut options = options.clone();
-    let mut set = options.lifetimes.keys();
+    let mut told = options.lifetimes;
+    if options.control {
+        (told.grace, told.bucket) = (told.grace / 8, told.bucket / 8);
+    }
+    let mut set = told.keys();
+    // As fast as it can: what is to be found are races, not rates.
+    set.push("collector.rate=0".to_owned());
     set.push(format!("records.engine={}", engine_name(options.engine)));
     set.append(&mut options.program.set);
     options.program.set = set;
-    let mut process = options.program.start(&options.data)?;
-    let (address, _) = process.address()?.ok_or("berth ended before it listened")?;
+    let (process, address, admin, _) = start(&options)?;
     let mut killed = Killed {
         options: &options,
         process,
+        admin,
+        collected: Collected::default(),
         read: 0,
         report: Report {
             seed: options.seed,
@@ -154,6 +188,7 @@ pub fn run(options: &Options) -> Result<Report> {
     })?;
     killed.conclude(&shared)?;
     let mut report = killed.report;
+    report.collected = killed.collected.sum();
     report.counts = shared.counts();
     report.violations = shared.violations();
     report.seconds = began.elapsed().as_secs_f64();
@@ -166,7 +201,7 @@ impl Killed<'_> {
         let mut random = Random::of(&[self.options.seed, 7]);
         let end = began + self.options.time;
         let mut next_kill = self.next_kill(&mut random);
-        let mut told = Instant::now();
+        let (mut told, mut looked) = (Instant::now(), Instant::now());
         while Instant::now() < end && !shared.over() {
             thread::sleep(Duration::from_millis(5));
             if !self.process.lives()? {
@@ -175,6 +210,10 @@ impl Killed<'_> {
             if next_kill.is_some_and(|at| Instant::now() >= at) {
                 self.kill(shared)?;
                 next_kill = self.next_kill(&mut random);
+            }
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.collected.look(self.admin);
             }
             if told.elapsed() >= TELL {
                 told = Instant::now();
@@ -190,19 +229,23 @@ impl Killed<'_> {
     }
 
     /// Kills the server under its clients and starts it again.
-    fn kill(&mut self, shared: &Shared) -> Result<SocketAddr> {
+    fn kill(&mut self, shared: &Shared) -> Result<()> {
+        self.collected.look(self.admin);
         shared.excuse();
         self.process.child.end()?;
         self.listen(shared)?;
-        self.process = self.options.program.start(&self.options.data)?;
-        let (address, took) = self
-            .process
-            .address()?
-            .ok_or("berth did not start again after it was killed")?;
+        let (address, took) = self.start_again()?;
         self.report.kills += 1;
         self.report.slowest_start_ms = self.report.slowest_start_ms.max(took.as_secs_f64() * 1e3);
         shared.serve_at(address);
-        Ok(address)
+        Ok(())
+    }
+
+    fn start_again(&mut self) -> Result<(SocketAddr, Duration)> {
+        self.collected.next();
+        let (process, address, admin, took) = start(self.options)?;
+        (self.process, self.admin) = (process, admin);
+        Ok((address, took))
     }
 
     /// What the log says that it must not is a broken promise.
@@ -220,8 +263,11 @@ impl Killed<'_> {
     fn tell(&self, shared: &Shared, began: Instant) {
         let counts = shared.counts();
         let of = |what| counts.get(what).copied().unwrap_or(0);
+        let collected = self.collected.sum();
+        let did = |step: &str| collected.get(step).copied().unwrap_or(0);
         eprintln!(
-            "{:.0} s: {} kills, {} blobs pushed, {} skipped, {} manifests put, {} deleted, {} pulls, {} of them slow, {} files",
+            "{:.0} s: {} kills; {} blobs pushed, {} skipped; {} manifests put, {} deleted; {} pulls, {} of them slow; {} \
+             blobs condemned, {} removed; {} files",
             began.elapsed().as_secs_f64(),
             self.report.kills,
             of("blobs pushed"),
@@ -230,7 +276,9 @@ impl Killed<'_> {
             of("manifests deleted"),
             of("tags pulled whole") + of("tags pulled whole, slowly"),
             of("tags pulled whole, slowly"),
-            emptied::files(&self.options.data).map_or(0, |files| files),
+            did("condemned"),
+            did("removed"),
+            emptied::files(&self.options.data).unwrap_or(0),
         );
     }
 
@@ -263,6 +311,12 @@ impl Killed<'_> {
             for what in emptied.left().into_iter().chain(wrong) {
                 shared.broken(format!("after all was deleted: {what}"));
             }
+            let collected = self.collected.sum();
+            for step in ["condemned", "removed", "unlinked", "abandoned"] {
+                if collected.get(step).is_none_or(|count| *count == 0) {
+                    shared.broken(format!("the collector worked for nothing: nothing was {step}"));
+                }
+            }
             self.report.emptied = Some(emptied);
         }
         Ok(())
@@ -275,13 +329,13 @@ impl Killed<'_> {
         let mut emptied = emptied::wait(&self.options.data, PATIENCE + 3 * longest)?;
         for try_again in [true, true, true, false] {
             thread::sleep(longest);
+            self.collected.look(self.admin);
             self.stop()?;
             emptied.records = emptied::records(&self.options.data, self.options.engine)?;
             if emptied.records.is_empty() || !try_again {
                 break;
             }
-            self.process = self.options.program.start(&self.options.data)?;
-            self.process.address()?.ok_or("berth did not start again")?;
+            self.start_again()?;
         }
         Ok(emptied)
     }
@@ -309,6 +363,9 @@ impl fmt::Display for Report {
         )?;
         for (what, count) in &self.counts {
             writeln!(f, "{count:>14}  {what}")?;
+        }
+        for (step, count) in &self.collected {
+            writeln!(f, "{count:>14}  by the collector: {step}")?;
         }
         writeln!(f, "{:>14}  tags pulled whole at the end", self.tags_at_the_end)?;
         if let Some(emptied) = &self.emptied {

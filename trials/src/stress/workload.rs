@@ -13,7 +13,7 @@ const BUSY_FOR: u64 = 600;
 /// Groups that are busy at once.
 const BUSY: usize = 3;
 /// Uploads that each client keeps unfinished; older ones are forgotten, and left to the registry to give up.
-const UNFINISHED: usize = 4;
+const UNFINISHED: usize = 24;
 
 /// A client at work.
 struct Worker<'a> {
@@ -124,8 +124,8 @@ impl Worker<'_> {
                 let from = (at + 1 + below(&mut self.random, REPOSITORIES - 1)) % REPOSITORIES;
                 self.client.mount_blob(at, blob, from);
             }
-            87..91 => self.client.list_referrers(at, group, manifest),
-            91..95 => self.leave_unfinished(at, blob),
+            87..92 => self.client.list_referrers(at, group, manifest),
+            92..98 => self.leave_unfinished(at, blob),
             _ => self.resume(),
         }
     }
@@ -165,7 +165,8 @@ impl Worker<'_> {
 
     /// Goes on with an upload that was left, if the registry has not given it up.
     fn resume(&mut self) {
-        if let Some(upload) = self.unfinished.pop_front()
+        let one = below(&mut self.random, self.unfinished.len());
+        if let Some(upload) = self.unfinished.remove(one)
             && self.client.finish(upload)
         {
             self.client.shared.count("uploads resumed", 1);
