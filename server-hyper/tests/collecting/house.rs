@@ -99,11 +99,16 @@ impl Stage {
 impl House {
     /// A registry with nothing in it, whose tests push blobs of `size` bytes.
     pub(crate) async fn new(store: Store, size: usize) -> Self {
+        Self::with_trash(store, size, Duration::ZERO).await
+    }
+
+    /// The same, where what is deleted can be undeleted for so long.
+    pub(crate) async fn with_trash(store: Store, size: usize, undo: Duration) -> Self {
         let clock = ManualClock::at(Timestamp(1_700_000_000_000));
         match store {
             Store::Memory => {
                 let kv = Arc::new(MemoryKv::with_clock(clock.clock()));
-                Self::on(kv, Arc::new(MemoryBytes::new()), clock, size, None).await
+                Self::on(kv, Arc::new(MemoryBytes::new()), clock, (size, undo), None).await
             }
             Store::Embedded => {
                 let directory = tempfile::tempdir().expect("a directory");
@@ -114,7 +119,7 @@ impl House {
                 let stores = registry_storage::open_with(directory.path(), TokioRuntime::shared(), options);
                 let stores = stores.expect("an empty store");
                 let (kv, bytes) = (Arc::new(stores.kv), Arc::new(stores.bytes));
-                Self::on(kv, bytes, clock, size, Some(directory)).await
+                Self::on(kv, bytes, clock, (size, undo), Some(directory)).await
             }
         }
     }
@@ -123,10 +128,13 @@ impl House {
         kv: Arc<dyn Kv>,
         bytes: Arc<B>,
         clock: ManualClock,
-        size: usize,
+        (size, undo): (usize, Duration),
         directory: Option<TempDir>,
     ) -> Self {
-        let lifetimes = Lifetimes::default();
+        let lifetimes = Lifetimes {
+            undo,
+            ..Lifetimes::default()
+        };
         let records = Arc::new(Records::new(kv, TokioRuntime::shared(), lifetimes));
         let local = LocalRegistry::new(
             Arc::clone(&records) as _,

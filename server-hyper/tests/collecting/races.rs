@@ -1,6 +1,9 @@
 //! Races between pushes and collections that other registries have lost, each in the order in which it was lost.
 
+use std::time::Duration;
+
 use http::Method;
+use registry_core::Digest;
 use registry_core::store::Reclaim as _;
 
 use crate::house::{House, Stage, blob, image};
@@ -35,7 +38,7 @@ on_every_store!(
         let (layer, config) = (house.content(), house.content());
         let only = house.push_image("a", &[&layer]).await;
         house.collect_for_a_week().await;
-        assert!(house.has_blob("a", &registry_core::Digest::sha256(&layer)).await);
+        assert!(house.has_blob("a", &Digest::sha256(&layer)).await);
         assert_eq!(house.delete_manifest("a", &only).await, 202);
         house.collect().await;
         house.clock.advance(house.lifetimes.grace);
@@ -57,7 +60,7 @@ on_every_store!(
         house.push_blob("a", &layer).await;
         house.bring_to(Stage::Condemned).await;
         house.push_blob("b", &config).await;
-        house.clock.advance(house.lifetimes.second_delay + std::time::Duration::from_secs(60));
+        house.clock.advance(house.lifetimes.second_delay + Duration::from_secs(60));
         let chosen = house.records.due(10).await.unwrap();
         assert!(!chosen.is_empty());
         house.push_blob("b", &layer).await;
@@ -80,9 +83,9 @@ on_every_store!(
         let (base, config) = (house.content(), house.content());
         let old = house.push_image("a", &[&base]).await;
         house.collect_for_a_week().await;
-        assert!(house.mount("b", &registry_core::Digest::sha256(&base), "a").await);
+        assert!(house.mount("b", &Digest::sha256(&base), "a").await);
         assert_eq!(house.delete_manifest("a", &old).await, 202);
-        assert_eq!(house.delete(&blob("a", &registry_core::Digest::sha256(&base))).await, 202);
+        assert_eq!(house.delete(&blob("a", &Digest::sha256(&base))).await, 202);
         house.collect().await;
         house.clock.advance(house.lifetimes.grace);
         house.collect().await;
@@ -106,7 +109,7 @@ on_every_store!(
         assert_eq!(house.delete_manifest("a", &pushed).await, 202);
         house.collect_for_a_week().await;
         for content in [&config, &layer] {
-            let digest = registry_core::Digest::sha256(content);
+            let digest = Digest::sha256(content);
             assert!(!house.is_recorded(&digest).await, "it is collected");
             assert!(!house.has_blob("a", &digest).await);
         }
@@ -124,7 +127,7 @@ on_every_store!(
     async |house: House| {
         let contents = [house.content(), house.content(), house.content()];
         for content in &contents {
-            let digest = registry_core::Digest::sha256(content);
+            let digest = Digest::sha256(content);
             house.collect().await;
             let begun = house.ask(Method::POST, "/v2/a/blobs/uploads/", "", "").await;
             assert_eq!(begun.status, 202);
@@ -137,7 +140,7 @@ on_every_store!(
                 .await;
             assert_eq!(sent.status, 202);
             // As long as an upload may rest, but for a moment.
-            house.clock.advance(house.lifetimes.upload_idle - std::time::Duration::from_secs(1));
+            house.clock.advance(house.lifetimes.upload_idle - Duration::from_secs(1));
             house.collect().await;
             let joint = if location.contains('?') { '&' } else { '?' };
             let end = format!("{location}{joint}digest={digest}");

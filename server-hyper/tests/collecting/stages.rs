@@ -1,7 +1,10 @@
 //! Pushing, mounting and reading a blob at every stage of its collection.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Method;
+use registry_core::Digest;
 
 use crate::house::{House, Stage, Store, blob, image, whole};
 use crate::on_every_store;
@@ -32,7 +35,7 @@ on_every_store!(
     async |house: House| {
         for stage in Stage::ALL {
             let content = brought_to(&house, "a", stage).await;
-            let digest = registry_core::Digest::sha256(&content);
+            let digest = Digest::sha256(&content);
             assert_eq!(house.has_blob("a", &digest).await, belongs(stage), "{stage:?}");
             house.push_blob("a", &content).await;
             assert!(house.has_blob("a", &digest).await, "{stage:?}");
@@ -63,7 +66,7 @@ on_every_store!(
     async |house: House| {
         for stage in Stage::ALL {
             let content = brought_to(&house, "a", stage).await;
-            let digest = registry_core::Digest::sha256(&content);
+            let digest = Digest::sha256(&content);
             assert!(!house.has_blob("b", &digest).await, "knowing a digest opens nothing: {stage:?}");
             house.push_blob("b", &content).await;
             assert_stays(&house, "b", &content).await;
@@ -77,7 +80,7 @@ on_every_store!(
     async |house: House| {
         for stage in Stage::ALL {
             let content = brought_to(&house, "a", stage).await;
-            let digest = registry_core::Digest::sha256(&content);
+            let digest = Digest::sha256(&content);
             let mounted = house.mount("b", &digest, "a").await;
             assert_eq!(mounted, belongs(stage), "{stage:?}");
             if !mounted {
@@ -113,6 +116,39 @@ on_every_store!(
     }
 );
 
+/// As above while what was deleted waits in the trash, which holds its blobs and opens nothing; and then once it is out.
+#[tokio::test]
+async fn an_image_is_pushed_again_while_it_is_in_the_trash_and_after() {
+    for store in [Store::Memory, Store::Embedded] {
+        for days in [0, 2, 3, 4, 6] {
+            const DAY: Duration = Duration::from_secs(24 * 3600);
+            let house = House::with_trash(store, 100 << 10, 3 * DAY).await;
+            let (config, layer) = (house.content(), house.content());
+            let pushed = house.push_image("a", &[&config, &layer]).await;
+            house.put("a", "latest", &pushed).await;
+            house.collect_for_a_week().await;
+            assert_eq!(house.delete_manifest("a", &pushed).await, 202);
+            for _ in 0..days * 24 {
+                house.clock.advance(DAY / 24);
+                house.collect().await;
+            }
+            assert_eq!(house.status("a", "latest").await, 404);
+            // Whether HEAD says yes or no, it is true, and the push succeeds.
+            let again = house.push_image("a", &[&config, &layer]).await;
+            assert_eq!(again.digest, pushed.digest);
+            house.put("a", "latest", &again).await;
+            house.collect_for_a_week().await;
+            house.assert_pulls("a", "latest").await;
+            assert_eq!(house.delete_manifest("a", &pushed).await, 202);
+            house.collect_for_a_week().await;
+            assert!(
+                !house.is_recorded(&Digest::sha256(&layer)).await,
+                "nothing is left in the end"
+            );
+        }
+    }
+}
+
 on_every_store!(
     /// A tag that is deleted and put again is there at once, and its manifest was there all the time.
     a_tag_is_deleted_and_put_again_at_every_stage,
@@ -140,7 +176,7 @@ on_every_store!(
             use registry_core::store::Reclaim as _;
             let content = brought_to(&house, "a", stage).await;
             let lifetimes = house.lifetimes;
-            house.clock.advance(lifetimes.second_delay + std::time::Duration::from_secs(60));
+            house.clock.advance(lifetimes.second_delay + Duration::from_secs(60));
             let read = house.records.due(10).await.unwrap();
             assert!(!read.is_empty(), "{stage:?}");
             house.push_blob("a", &content).await;

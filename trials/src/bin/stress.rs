@@ -52,6 +52,9 @@ struct Arguments {
     /// Between condemning and removing, and the longest read, in milliseconds.
     #[arg(long, default_value_t = 1000)]
     second_delay: u64,
+    /// How long what was deleted can be undeleted, in milliseconds.
+    #[arg(long, default_value_t = 300)]
+    undo: u64,
     /// Engine under the records.
     #[arg(long, value_enum, default_value_t = Engine::Lmdb)]
     engine: Engine,
@@ -108,6 +111,7 @@ fn trial(arguments: &Arguments) -> Result<bool> {
             grace: Duration::from_millis(arguments.grace),
             bucket: Duration::from_millis(arguments.grace / 4),
             second_delay: Duration::from_millis(arguments.second_delay),
+            undo: Duration::from_millis(arguments.undo),
             upload_idle: Duration::from_millis(1500),
             longest_write: Duration::from_millis(1000),
             interval: Duration::from_millis(20),

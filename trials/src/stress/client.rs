@@ -22,6 +22,8 @@ pub struct Lifetimes {
     pub bucket: Duration,
     /// Between condemning a blob and removing it, and the longest read.
     pub second_delay: Duration,
+    /// How long what was deleted can be undeleted.
+    pub undo: Duration,
     /// How long an upload may rest.
     pub upload_idle: Duration,
     /// The longest write.

@@ -16,9 +16,10 @@ use serde::Serialize;
 use crate::mounted::Result;
 
 /// Tables that say that something is there, or is still to go: of nothing there is nothing in them.
-const TABLES: [&str; 16] = [
-    "blob", "inline", "edge", "deferred", "lease", "pending", "upload", "expiry", "doomed", "manifest",
-    "content", "children", "parent", "tag", "tagged", "referrer",
+const TABLES: [&str; 22] = [
+    "blob", "inline", "edge", "deferred", "trashed", "piece", "trash", "untagged", "purge", "dropped",
+    "lease", "pending", "upload", "expiry", "doomed", "manifest", "content", "children", "parent", "tag",
+    "tagged", "referrer",
 ];
 
 /// What was left of a store, and when.

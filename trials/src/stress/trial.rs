@@ -85,6 +85,7 @@ impl Lifetimes {
             ("lifetimes.bucket", self.bucket),
             ("lifetimes.second_delay", self.second_delay),
             ("lifetimes.longest_read", self.second_delay),
+            ("lifetimes.undo", self.undo),
             ("lifetimes.upload_idle", self.upload_idle),
             ("lifetimes.longest_write", self.longest_write),
             ("collector.interval", self.interval),
@@ -95,7 +96,7 @@ impl Lifetimes {
 
     /// The longest that a blob which nobody wants stays, from the last request that was about it, on an idle machine.
     pub fn longest(&self) -> Duration {
-        // Condemning and dooming each hold things for a second delay more than asked for.
+        // Purging, condemning and dooming each hold things for a second delay more than asked for.
         self.grace
             + self.bucket
             + 3 * self.second_delay
