@@ -362,6 +362,8 @@ impl House {
 
     /// Does all that is due, as a collector does on its round.
     pub(crate) async fn collect(&self) {
+        while self.records.purge_trash(100).await.expect("the trash") {}
+        while self.records.sweep_manifests(100).await.expect("deleted manifests") {}
         while self.step().await.is_some() {}
         self.janitor.run_once().await.expect("a round of the janitor");
     }
