@@ -6,7 +6,7 @@ use registry_core::{Context, Digest, Error, Result, Timestamp, UploadId};
 
 use super::past::is_whole;
 use super::values::{Fate, MARK, decode, encode};
-use super::{Attempt, Records, SLACK, keys, values};
+use super::{Attempt, Records, keys, values};
 
 /// Most expired leases removed in one step.
 const LEASES: usize = 1000;
@@ -99,7 +99,7 @@ impl Records {
         match blob.state {
             // `condemn`
             BlobState::Live => {
-                let base = now + SLACK;
+                let base = now + self.slack();
                 let remove_after = base + self.lifetimes.second_delay;
                 let condemned = values::Blob {
                     state: BlobState::Condemned { remove_after },

@@ -39,6 +39,7 @@ const LIFETIMES: Lifetimes = Lifetimes {
     upload_idle: Duration::from_secs(240),
     longest_write: Duration::from_secs(120),
     longest_read: Duration::from_secs(300),
+    undo: Duration::from_secs(240),
 };
 
 /// Rounds of the clock and a lone collector after which nothing may be left.
