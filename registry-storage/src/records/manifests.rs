@@ -110,7 +110,8 @@ impl Records {
                 let cleared = match replaced {
                     Some((old, entry)) => {
                         let old = (old, entry.stamp);
-                        self.remove_edges(txn, id, digest, old, Fate::Gone, now).await?
+                        self.remove_edges(txn, id, digest, old, Fate::Replaced, now)
+                            .await?
                     }
                     None => self.replace_trashed(txn, id, write, now).await?,
                 };
@@ -191,7 +192,7 @@ impl Records {
             return Ok(Attempt::Done(txn.absent(key)));
         };
         let taken = self
-            .take_from_trash(txn, repository, digest, (&trashed, &entry), now)
+            .take_from_trash(txn, repository, digest, (&trashed, &entry), Fate::Replaced, now)
             .await;
         self.unless_gone(&key, &entry, taken).await
     }

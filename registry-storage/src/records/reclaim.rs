@@ -6,7 +6,7 @@ use registry_core::{Context, Digest, Error, Result, Timestamp, UploadId};
 
 use super::past::is_whole;
 use super::values::{Fate, MARK, decode, encode};
-use super::{Attempt, Records, SLACK, keys, values};
+use super::{Attempt, Records, keys, values};
 
 /// Most expired leases removed in one step.
 const LEASES: usize = 1000;
@@ -52,6 +52,21 @@ impl Records {
         Ok(any)
     }
 
+    /// When the last lease on a blob ends that has not run out. Looks once into each bucket.
+    async fn last_lease(&self, digest: &Digest, now: Timestamp) -> Result<Option<Timestamp>> {
+        let (table, mut last) = (keys::leases(digest), None);
+        while let Some((key, _)) = self
+            .scan(&table, Some(&keys::leases_ending(digest, last.unwrap_or(now))), 1)
+            .await?
+            .pop()
+        {
+            let (end, _) = keys::parse_lease(digest, &key)
+                .ok_or_else(|| Error::internal(format!("record {key} is no lease")))?;
+            last = Some(end);
+        }
+        Ok(last)
+    }
+
     async fn do_collect(&self, entry: &Pending) -> Result<Collected> {
         let digest = &entry.digest;
         let now = self.clock().await?;
@@ -63,13 +78,7 @@ impl Records {
         if self.has_edges(digest).await? {
             return self.step(self.take(entry), Collected::Dropped).await;
         }
-        let unexpired = self
-            .scan(&keys::leases(digest), Some(&keys::leases_ending(digest, now)), 1)
-            .await?
-            .pop();
-        if let Some((key, _)) = unexpired {
-            let (end, _) = keys::parse_lease(digest, &key)
-                .ok_or_else(|| Error::internal(format!("record {key} is no lease")))?;
+        if let Some(end) = self.last_lease(digest, now).await? {
             return self
                 .step(
                     self.take(entry).put(keys::pending(end, digest), MARK),
@@ -90,7 +99,7 @@ impl Records {
         match blob.state {
             // `condemn`
             BlobState::Live => {
-                let base = now + SLACK;
+                let base = now + self.slack();
                 let remove_after = base + self.lifetimes.second_delay;
                 let condemned = values::Blob {
                     state: BlobState::Condemned { remove_after },
@@ -117,7 +126,7 @@ impl Records {
                     .delete(keys::blob(digest))
                     .delete(keys::inline(digest));
                 // Whoever could still be reading began before the second delay did.
-                let txn = self.doom(txn, &blob.location, now, std::time::Duration::ZERO);
+                let txn = self.doom(txn, &blob.location, now, self.lifetimes.longest_write);
                 self.step(txn, Collected::Removed).await
             }
         }
@@ -144,7 +153,7 @@ impl Records {
                     repository,
                     &digest,
                     (&manifest, entry.stamp),
-                    Fate::Gone,
+                    Fate::Purged,
                     now,
                 )
                 .await?;
