@@ -166,7 +166,7 @@ impl Busy {
     async fn collect(self: Arc<Self>) {
         while self.goes_on() {
             self.clock.advance(Duration::from_secs(300));
-            for entry in self.records.due(100).await.unwrap() {
+            for entry in self.records.due(None, 100).await.unwrap() {
                 self.records.collect(&entry).await.unwrap();
             }
             let swept = self.stores.janitor.run_once().await.unwrap();

@@ -27,6 +27,8 @@
 //! | `referrer` | repository id, subject, digest | descriptor |
 //! | `counter` | name, shard | amount |
 //! | `event` | position | what happened |
+//! | `lead` | `collector` | which node collects, and until when |
+//! | `run` | when it began, random | a run of the collector |
 
 use registry_core::store::Location;
 use registry_core::{Digest, Tag, Timestamp, UploadId};
@@ -39,6 +41,8 @@ pub(super) const PENDING: &str = "pending/";
 pub(super) const EXPIRY: &str = "expiry/";
 pub(super) const DOOMED: &str = "doomed/";
 pub(super) const EVENT: &str = "event/";
+pub(super) const LEAD: &str = "lead/collector";
+pub(super) const RUN: &str = "run/";
 
 pub(super) fn time(time: Timestamp) -> String {
     format!("{:016}", time.0)
@@ -195,4 +199,8 @@ pub(super) fn shards(counter: &str) -> String {
 
 pub(super) fn shard(counter: &str, shard: u8) -> String {
     format!("counter/{counter}/{shard:02}")
+}
+
+pub(super) fn run(id: &str) -> String {
+    format!("{RUN}{id}")
 }

@@ -11,8 +11,10 @@ mod keys;
 mod lists;
 mod manifests;
 mod mend;
+mod outlook;
 mod past;
 mod reclaim;
+mod runs;
 pub(crate) mod snapshot;
 mod uploads;
 mod values;
@@ -118,6 +120,8 @@ macro_rules! attempt {
         }
     }};
 }
+
+use attempt;
 
 fn busy() -> Error {
     Error::new(

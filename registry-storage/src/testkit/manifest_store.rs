@@ -142,7 +142,7 @@ impl Fixture {
     }
 
     async fn due(&self) -> Vec<Pending> {
-        self.store.due(1000).await.expect("the queue")
+        self.store.due(None, 1000).await.expect("the queue")
     }
 
     /// Lets the clock run until an entry is due. Whether one is, within longer than any lifetime.

@@ -116,7 +116,7 @@ fn keys_that_are_no_text_are_stepped_over_wherever_they_are_met() {
         }
         assert_eq!(records.expired_uploads(10).await.unwrap().len(), 2);
         assert_eq!(records.doomed(None, 10).await.unwrap().len(), 2);
-        assert_eq!(records.due(10).await.unwrap().len(), 2);
+        assert_eq!(records.due(None, 10).await.unwrap().len(), 2);
         // Also when the last of a page is what comes before it.
         assert_eq!(records.doomed(None, 1).await.unwrap().len(), 1);
         let first = records.doomed(None, 1).await.unwrap().remove(0);

@@ -261,7 +261,7 @@ impl House {
 
     /// Takes every step that is due.
     pub(crate) async fn collect(&self) {
-        while let Some(entry) = self.records.due(1).await.unwrap().pop() {
+        while let Some(entry) = self.records.due(None, 1).await.unwrap().pop() {
             self.records.collect(&entry).await.unwrap();
         }
     }

@@ -263,7 +263,7 @@ impl World {
 
     /// Takes every step of collecting that is due, and gives back what may be given back.
     pub(super) async fn tidy(&self) -> Result<()> {
-        while let Some(entry) = self.records.due(1).await?.pop() {
+        while let Some(entry) = self.records.due(None, 1).await?.pop() {
             self.records.collect(&entry).await?;
         }
         self.janitor.run_once().await.map(drop)
