@@ -161,8 +161,11 @@ pub trait Reclaim: Send + Sync + 'static {
     /// All that is known of a blob. Writes nothing; costs the length of the queue.
     async fn explain(&self, digest: &Digest) -> Result<Explanation>;
 
-    /// Doomed locations that may be unlinked now, or, where nobody else uses the registry, all. The longest waiting first.
-    async fn doomed(&self, after: Option<&Doomed>, limit: usize, terms: &Terms) -> Result<Vec<Doomed>>;
+    /// Doomed locations that may be unlinked now.
+    async fn doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>>;
+
+    /// Doomed locations, whether they may be unlinked or not.
+    async fn all_doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>>;
 
     /// `clear_doomed`: after the location was unlinked.
     async fn clear_doomed(&self, doomed: &Doomed) -> Result<()>;

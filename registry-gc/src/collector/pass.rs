@@ -276,10 +276,7 @@ impl<'a> Pass<'a> {
         let batch = collector.settings.batch;
         let mut after: Option<Pending> = None;
         loop {
-            let entries = match terms == Terms::default() {
-                true => collector.records.due(after.as_ref(), batch).await?,
-                false => collector.records.queued(after.as_ref(), batch).await?,
-            };
+            let entries = collector.entries(after.as_ref(), &terms).await?;
             after = entries.last().cloned();
             let last = entries.len() < batch;
             self.each(entries, |entry| async move {
@@ -300,11 +297,11 @@ impl<'a> Pass<'a> {
     }
 
     async fn unlink(&mut self) -> Result<(), Halt> {
-        let (collector, terms) = (self.collector, self.terms);
+        let collector = self.collector;
         let batch = collector.settings.batch;
         let mut after = None;
         loop {
-            let doomed = collector.records.doomed(after.as_ref(), batch, &terms).await?;
+            let doomed = collector.doomed(after.as_ref(), &self.terms).await?;
             after = doomed.last().cloned();
             let last = doomed.len() < batch;
             self.each(doomed, |doomed| async move { unlink(collector, &doomed).await })
@@ -316,6 +313,26 @@ impl<'a> Pass<'a> {
             if last {
                 return Ok(());
             }
+        }
+    }
+}
+
+impl Collector {
+    /// A batch of the queue's entries that a run on these terms looks at.
+    pub(super) async fn entries(&self, after: Option<&Pending>, terms: &Terms) -> Result<Vec<Pending>> {
+        let batch = self.settings.batch;
+        match *terms == Terms::default() {
+            true => self.records.due(after, batch).await,
+            false => self.records.queued(after, batch).await,
+        }
+    }
+
+    /// A batch of the locations that a run on these terms unlinks.
+    pub(super) async fn doomed(&self, after: Option<&Doomed>, terms: &Terms) -> Result<Vec<Doomed>> {
+        let batch = self.settings.batch;
+        match terms.alone {
+            true => self.records.all_doomed(after, batch).await,
+            false => self.records.doomed(after, batch).await,
         }
     }
 }

@@ -117,10 +117,7 @@ impl Collector {
         let (hasher, mut seen) = (RandomState::new(), HashSet::new());
         let (batch, mut after) = (self.settings.batch, None);
         loop {
-            let entries = match *terms == Terms::default() {
-                true => self.records.due(after.as_ref(), batch).await?,
-                false => self.records.queued(after.as_ref(), batch).await?,
-            };
+            let entries = self.entries(after.as_ref(), terms).await?;
             for entry in &entries {
                 if stop.is_stopped() {
                     return Ok(());
@@ -185,7 +182,7 @@ impl Collector {
     ) -> Result<()> {
         let (batch, mut after) = (self.settings.batch, None::<Doomed>);
         loop {
-            let doomed = self.records.doomed(after.as_ref(), batch, terms).await?;
+            let doomed = self.doomed(after.as_ref(), terms).await?;
             for entry in &doomed {
                 if stop.is_stopped() {
                     return Ok(());

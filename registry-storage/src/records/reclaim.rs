@@ -399,12 +399,13 @@ impl Reclaim for Records {
         self.do_explain(digest).await
     }
 
-    async fn doomed(&self, after: Option<&Doomed>, limit: usize, terms: &Terms) -> Result<Vec<Doomed>> {
-        let until = match terms.alone {
-            true => None,
-            false => Some(self.clock().await?),
-        };
-        self.doomed_until(after, limit, until).await
+    async fn doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>> {
+        let now = self.clock().await?;
+        self.doomed_until(after, limit, Some(now)).await
+    }
+
+    async fn all_doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>> {
+        self.doomed_until(after, limit, None).await
     }
 
     /// Only this very entry is cleared; one that is gone already is fine.

@@ -195,6 +195,11 @@ impl Fixture {
     }
 
     /// What may be unlinked sooner or later.
+    async fn expired(&self) -> Vec<UploadId> {
+        let expired = self.store.expired_uploads(None, 10).await.expect("a list");
+        expired.into_iter().map(|expired| expired.id).collect()
+    }
+
     async fn doomed(&self) -> Vec<Location> {
         let lifetimes = *self.store.lifetimes();
         self.clock

@@ -266,7 +266,7 @@ impl House {
         }
     }
 
-    /// Lets time pass with the collector and the janitor at work.
+    /// Lets time pass with the collector at work.
     pub(crate) async fn live_for(&self, time: Duration) {
         let end = self.clock.now() + time;
         while self.clock.now() < end {
@@ -277,8 +277,8 @@ impl House {
     }
 
     pub(crate) async fn tidy(&self) {
-        for id in self.records.expired_uploads(1000).await.unwrap() {
-            self.records.abandon(&id).await.unwrap();
+        for expired in self.records.expired_uploads(None, 1000).await.unwrap() {
+            self.records.abandon(&expired.id).await.unwrap();
         }
         while self.records.sweep_repositories(1000).await.unwrap() {}
         for doomed in self.records.doomed(None, 1000).await.unwrap() {
