@@ -13,8 +13,8 @@ use std::time::Duration;
 use registry_core::auth::Identity;
 use registry_core::manifest::{OCI_MANIFEST, ParsedManifest};
 use registry_core::store::{Kv, Lifetimes, Reclaim};
-use registry_gc::{RunOptions, Settings, Stop};
 use registry_core::{Context, Digest, PutManifest, Reference, Registry, RepositoryName, Timestamp, once};
+use registry_gc::{RunOptions, Settings, Stop};
 use registry_storage::backup::{self, Restoring, Source, Told};
 use registry_storage::clock::ManualClock;
 use registry_storage::kv;
@@ -34,6 +34,7 @@ const LIFETIMES: Lifetimes = Lifetimes {
     upload_idle: Duration::from_secs(4 * 3600),
     longest_write: Duration::from_secs(600),
     longest_read: Duration::from_secs(600),
+    undo: Duration::from_secs(600),
 };
 
 fn caller() -> Context {
@@ -171,8 +172,9 @@ impl Busy {
                 rate: None,
                 ..Settings::default()
             });
-            let run = collector.run(&RunOptions::default(), &Stop::new(), &mut |_| {});
-            let counts = run.await.unwrap().counts;
+            let (options, stop) = (RunOptions::default(), Stop::new());
+            let summary = collector.run(&options, &stop, &mut |_| {}).await.unwrap();
+            let counts = summary.counts;
             assert_eq!(counts.failures, 0);
             self.unlinked
                 .fetch_add(counts.unlinked as usize, Ordering::SeqCst);

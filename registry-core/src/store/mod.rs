@@ -11,6 +11,7 @@ mod location;
 mod manifest;
 mod reclaim;
 mod runs;
+mod undo;
 
 pub use blob::{BlobStore, StoreError, UploadStore, is_full};
 pub use explain::{Explanation, HeldBy, Holder, Known, LeaseHeld, Outlook, Whose, Why};
@@ -22,3 +23,4 @@ pub use manifest::{
 };
 pub use reclaim::{Backlog, Collected, Doomed, Expired, Pending, Reclaim, Step, Terms};
 pub use runs::{Begin, Counts, Lead, Run, RunEnd, Trigger};
+pub use undo::{DeletedTag, HISTORY_MAX, KeptTag, Order, TagChange, Trashed, Undeleted, Undo, roll_back};

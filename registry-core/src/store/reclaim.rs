@@ -119,8 +119,10 @@ pub struct Backlog {
     pub unlinkable: u64,
     /// Uploads whose claims have expired.
     pub expired: u64,
-    /// Deleted repositories that are not cleaned up yet.
-    pub dropped: u64,
+    /// What has been in the trash until its window ended.
+    pub trash: u64,
+    /// Deleted repositories, pieces of deleted manifests, and histories of tags that grew too long, which are to be cleaned up.
+    pub deleted: u64,
 }
 
 impl Backlog {
@@ -129,7 +131,7 @@ impl Backlog {
 
     /// Whether there is anything to do now.
     pub fn any(&self) -> bool {
-        self.due + self.unlinkable + self.expired + self.dropped > 0
+        self.due + self.unlinkable + self.expired + self.trash + self.deleted > 0
     }
 }
 
@@ -180,6 +182,14 @@ pub trait Reclaim: Send + Sync + 'static {
     /// `sweep_repository`: cleans up a piece, at most `limit` records, of repositories that were deleted. Whether
     /// anything is left.
     async fn sweep_repositories(&self, limit: usize) -> Result<bool>;
+
+    /// `sweep_manifest`: takes the edges of manifests that were deleted with too many of them for one transaction, at most
+    /// about `limit`; each goes with the lease and the queue entry that it leaves. Whether anything is left.
+    async fn sweep_manifests(&self, limit: usize) -> Result<bool>;
+
+    /// `purge_manifest`: purges at most `limit` of what has been in the trash until its window ended, oldest first, and
+    /// trims as many histories of tags. Whether more is due.
+    async fn purge_trash(&self, limit: usize) -> Result<bool>;
 
     /// What waits to be done.
     async fn backlog(&self) -> Result<Backlog>;

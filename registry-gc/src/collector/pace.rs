@@ -9,6 +9,9 @@ const SECOND: u64 = 1_000_000;
 /// What is due within this many microseconds is done at once, as timers are no finer.
 const GRAIN: u64 = 10_000;
 
+/// Most steps that are taken together.
+const MOST: u64 = 1000;
+
 /// Gives each step a moment, a second divided by the rate after the one before, and waits for it. Whoever was idle catches up
 /// on nothing.
 pub(super) struct Pacer {
@@ -30,7 +33,7 @@ impl Pacer {
         }
         let now = runtime.now().0 * 1000;
         // Idle, or the clock stepped back.
-        if self.next < now || self.next > now + self.gap + SECOND {
+        if self.next < now || self.next > now + self.gap * MOST + SECOND {
             self.next = now;
         }
         let ahead = self.next - now;
@@ -38,5 +41,10 @@ impl Pacer {
         if ahead >= GRAIN {
             runtime.sleep(Duration::from_micros(ahead)).await;
         }
+    }
+
+    /// Counts steps that were taken together.
+    pub(super) fn charge(&mut self, steps: u32) {
+        self.next += self.gap * u64::from(steps);
     }
 }

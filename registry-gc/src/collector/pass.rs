@@ -17,6 +17,9 @@ const ATTEMPTS: usize = 3;
 /// How many failures of a run are told one by one; all are counted.
 const TOLD: u64 = 20;
 
+/// Records that are cleaned up at once of what was deleted; each counts as a step for the pace.
+const PIECE: usize = 100;
+
 /// What a run is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,6 +66,7 @@ enum Done {
     Collected(Step),
     Abandoned(bool),
     Unlinked(u64),
+    Swept,
     /// Somebody copies what is there.
     Held,
 }
@@ -123,7 +127,7 @@ impl<'a> Pass<'a> {
 
     async fn phases(&mut self) -> Result<(), Halt> {
         let backlog = self.collector.backlog().await?;
-        self.begin(Phase::Sweep, backlog.dropped);
+        self.begin(Phase::Sweep, backlog.deleted + backlog.trash);
         self.sweep().await?;
         self.begin(Phase::Uploads, backlog.expired);
         self.abandon().await?;
@@ -209,6 +213,7 @@ impl<'a> Pass<'a> {
                 counts.unlinked += 1;
                 counts.bytes += bytes;
             }
+            Ok(Done::Swept) => {}
             Ok(Done::Held) => self.held = true,
             Err(why) => {
                 counts.failures += 1;
@@ -225,14 +230,27 @@ impl<'a> Pass<'a> {
         (self.progress)(&self.at);
     }
 
-    /// What cannot be swept must not keep anything else from being given back.
+    /// Cleans up in pieces what was deleted. What cannot be swept must not keep anything else from being given back.
     async fn sweep(&mut self) -> Result<(), Halt> {
-        let batch = self.collector.settings.batch;
+        let records = &self.collector.records;
+        self.pieces(|| records.purge_trash(PIECE)).await?;
+        self.pieces(|| records.sweep_manifests(PIECE)).await?;
+        self.pieces(|| records.sweep_repositories(PIECE)).await
+    }
+
+    /// Takes piece after piece until there is none, or one fails.
+    async fn pieces<F>(&mut self, mut piece: impl FnMut() -> F) -> Result<(), Halt>
+    where
+        F: Future<Output = Result<bool>>,
+    {
         loop {
             self.go_on().await?;
-            self.pacer.wait(&*self.collector.runtime).await;
-            match self.collector.records.sweep_repositories(batch).await {
-                Ok(true) => {}
+            match piece().await {
+                Ok(true) => {
+                    self.pacer.charge(PIECE as u32);
+                    self.pacer.wait(&*self.collector.runtime).await;
+                    self.settle(Ok(Done::Swept));
+                }
                 Ok(false) => return Ok(()),
                 Err(why) => {
                     self.settle(Err(why));

@@ -5,19 +5,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use registry_core::store::{
     Backlog, Begin, BlobState, Collected, Counts, Doomed, Entry, Expired, Explanation, Lead, Lifetimes,
-    Location, Outlook, Pending, Reclaim, Run, RunEnd, Stamp, Step, Terms, Txn,
+    Location, Outlook, Pending, Reclaim, Run, RunEnd, Step, Terms, Txn,
 };
 use registry_core::{Digest, Error, Result, Timestamp, UploadId};
 
-use super::past::is_whole;
-use super::values::{MARK, decode, encode};
+use super::values::{MARK, encode};
 use super::{Attempt, Records, SLACK, attempt, keys, values};
 
 /// Most expired leases removed in one step.
 const LEASES: usize = 1000;
-
-/// Most deleted repositories of which one is looked for that can be cleaned up.
-const DROPPED: usize = 1000;
 
 /// What the records say of a blob.
 pub(super) enum Verdict {
@@ -60,8 +56,12 @@ impl Records {
     }
 
     /// Where whatever a manifest holds a blob by is: nothing of it may be there when the blob is condemned or removed.
-    pub(super) fn holding(digest: &Digest) -> [String; 2] {
-        [keys::edges(digest), keys::deferrals(digest)]
+    pub(super) fn holding(digest: &Digest) -> [String; 3] {
+        [
+            keys::edges(digest),
+            keys::deferrals(digest),
+            keys::trashed_edges(digest),
+        ]
     }
 
     /// A record that says that a manifest holds the blob, if there is one.
@@ -224,152 +224,6 @@ impl Records {
         let txn = self.doom(txn, &blob.location, now, Duration::ZERO);
         self.step(txn, Collected::Removed).await
     }
-
-    /// What lies under a table of times, in order: the time, the rest of the key, and the write. What is no such record
-    /// is told and stepped over.
-    async fn timed<T>(
-        &self,
-        table: &str,
-        mut after: Option<String>,
-        limit: usize,
-        until: Option<Timestamp>,
-        read: impl Fn(Timestamp, &str, Stamp) -> Option<T>,
-    ) -> Result<Vec<T>> {
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let page = self.scan_past(table, after.as_deref(), limit).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (key, entry) in &page {
-                let parsed = keys::parse_timed(table, key);
-                if let (Some((at, _)), Some(until)) = (parsed, until)
-                    && at > until
-                {
-                    found.truncate(limit);
-                    return Ok(found);
-                }
-                match parsed.and_then(|(at, rest)| read(at, rest, entry.stamp)) {
-                    Some(value) => found.push(value),
-                    None => tracing::error!(key, "a record whose key says nothing is stepped over"),
-                }
-            }
-        }
-        found.truncate(limit);
-        Ok(found)
-    }
-
-    async fn pending(
-        &self,
-        after: Option<&Pending>,
-        limit: usize,
-        until: Option<Timestamp>,
-    ) -> Result<Vec<Pending>> {
-        let after = after.map(|entry| keys::pending(entry.due, &entry.digest));
-        self.timed(keys::PENDING, after, limit, until, |due, digest, stamp| {
-            let digest = digest.parse().ok()?;
-            Some(Pending { due, digest, stamp })
-        })
-        .await
-    }
-
-    /// Doomed locations from the first one behind `after`, those that may be unlinked by `until` or all.
-    async fn doomed_until(
-        &self,
-        after: Option<&Doomed>,
-        limit: usize,
-        until: Option<Timestamp>,
-    ) -> Result<Vec<Doomed>> {
-        let mut after = after.map(|doomed| keys::doomed(&doomed.location));
-        let mut doomed = Vec::new();
-        while doomed.len() < limit {
-            let page = self.scan_past(keys::DOOMED, after.as_deref(), limit).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (key, entry) in &page {
-                match decode::<values::Doomed>(key, entry) {
-                    Ok(value) if until.is_none_or(|until| value.not_before <= until) => doomed.push(Doomed {
-                        location: value.location,
-                        not_before: value.not_before,
-                        stamp: entry.stamp,
-                    }),
-                    Ok(_) => {}
-                    Err(error) => tracing::error!(%error, "a doomed location is stepped over"),
-                }
-            }
-        }
-        doomed.truncate(limit);
-        Ok(doomed)
-    }
-
-    /// Takes one piece out of what a deleted repository has left. Whether there was any.
-    async fn sweep_piece(&self, repository: &str, limit: usize) -> Result<bool> {
-        let now = self.clock().await?;
-        // Manifests first, one transaction each: what they name has to be queued for the collector as they go.
-        let manifests = keys::manifests(repository);
-        let found = self.scan(&manifests, None, limit).await?;
-        let any = !found.is_empty();
-        for (key, entry) in found {
-            let digest: Digest = key[manifests.len()..].parse().map_err(Error::internal)?;
-            let manifest: values::Manifest = decode(&key, &entry)?;
-            let txn = Txn::new()
-                .named("sweep_repository")
-                .at(&key, entry.stamp)
-                .delete(key)
-                .delete(keys::content(repository, &digest));
-            let removed = self
-                .remove_edges(txn, repository, &digest, (&manifest, entry.stamp), now)
-                .await?;
-            if let Attempt::Done(txn) = removed {
-                self.commit(txn).await?;
-            }
-        }
-        if any {
-            return Ok(true);
-        }
-        for table in ["tag", "tagged", "parent", "referrer", "children", "content"] {
-            let past = self
-                .look_past(&format!("{table}/{repository}/"), None, limit)
-                .await?;
-            // What they said does not matter any more.
-            let damaged = past.damaged.into_iter().filter(|key| is_whole(key));
-            let found: Vec<String> = past
-                .entries
-                .into_iter()
-                .map(|(key, _)| key)
-                .chain(damaged)
-                .collect();
-            if !found.is_empty() {
-                let txn = found
-                    .into_iter()
-                    .fold(Txn::new().named("sweep_repository"), Txn::delete);
-                self.commit(txn).await?;
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Cleans up a piece of a deleted repository, and at the end takes it off the list. A damaged entry of that list
-    /// still says which repository it is of, if there is none of this id any more.
-    async fn sweep_dropped(&self, key: &str, entry: Option<&Entry>, limit: usize) -> Result<()> {
-        let id = &key[keys::DROPPED.len()..];
-        let txn = match entry {
-            Some(entry) => Txn::new().named("sweep_repository").at(key, entry.stamp),
-            None if self.entry(&keys::named(id)).await?.is_some() => {
-                return Err(Error::internal(format!(
-                    "record {key} is damaged, and there is a repository of this id"
-                )));
-            }
-            None => Txn::new()
-                .named("sweep_repository")
-                .damaged(key)
-                .absent(keys::named(id)),
-        };
-        if !self.sweep_piece(id, limit).await? {
-            self.commit(txn.delete(key)).await?;
-        }
-        Ok(())
-    }
 }
 
 #[async_trait]
@@ -451,37 +305,20 @@ impl Reclaim for Records {
     }
 
     async fn sweep_repositories(&self, limit: usize) -> Result<bool> {
-        let dropped = self.look_past(keys::DROPPED, None, DROPPED).await?;
-        let damaged = dropped.damaged.iter().filter(|key| is_whole(key));
-        let listed = dropped.entries.iter().map(|(key, entry)| (key, Some(entry)));
-        let mut failed = None;
-        for (key, entry) in listed.chain(damaged.map(|key| (key, None))) {
-            match self.sweep_dropped(key, entry, limit.max(1)).await {
-                Ok(()) => {
-                    let left = self.look_past(keys::DROPPED, None, 1).await?;
-                    let any = !left.entries.is_empty() || left.damaged.iter().any(|key| is_whole(key));
-                    return Ok(any || failed.is_some());
-                }
-                // Neither must one that cannot be cleaned up keep the others from it.
-                Err(error) => failed = Some(error),
-            }
-        }
-        failed.map_or(Ok(false), Err)
+        self.sweep_first(limit).await
+    }
+
+    async fn sweep_manifests(&self, limit: usize) -> Result<bool> {
+        self.sweep_pieces(keys::PIECE, limit).await
+    }
+
+    async fn purge_trash(&self, limit: usize) -> Result<bool> {
+        let trims = self.trim_histories(limit).await?;
+        Ok(self.purge_due(limit).await? || trims)
     }
 
     async fn backlog(&self) -> Result<Backlog> {
-        let now = self.clock().await?;
-        let doomed = self.doomed_until(None, Backlog::MOST, None).await?;
-        let dropped = self.look_past(keys::DROPPED, None, Backlog::MOST).await?;
-        Ok(Backlog {
-            now,
-            due: self.pending(None, Backlog::MOST, Some(now)).await?.len() as u64,
-            next: self.pending(None, 1, None).await?.pop().map(|entry| entry.due),
-            doomed: doomed.len() as u64,
-            unlinkable: doomed.iter().filter(|doomed| doomed.not_before <= now).count() as u64,
-            expired: self.expired_uploads(None, Backlog::MOST).await?.len() as u64,
-            dropped: (dropped.entries.len() + dropped.damaged.len()) as u64,
-        })
+        self.look_at_backlog().await
     }
 
     async fn lead(&self, node: &str, run: &str, lasting: Duration) -> Result<Option<Lead>> {

@@ -301,6 +301,7 @@ impl Config {
         visit("lifetimes.upload_idle", &mut self.lifetimes.upload_idle);
         visit("lifetimes.longest_write", &mut self.lifetimes.longest_write);
         visit("lifetimes.longest_read", &mut self.lifetimes.longest_read);
+        visit("lifetimes.undo", &mut self.lifetimes.undo);
         visit("collector.interval", &mut self.collector.interval);
         visit("collector.workers", &mut self.collector.workers);
         visit("collector.rate", &mut self.collector.rate);

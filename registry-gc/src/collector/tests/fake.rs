@@ -254,6 +254,14 @@ impl Reclaim for Fake {
         }
     }
 
+    async fn sweep_manifests(&self, _limit: usize) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn purge_trash(&self, _limit: usize) -> Result<bool> {
+        Ok(false)
+    }
+
     async fn backlog(&self) -> Result<Backlog> {
         let now = self.clock.time();
         let mut state = self.state();
@@ -267,7 +275,8 @@ impl Reclaim for Fake {
             doomed: state.doomed.len() as u64,
             unlinkable: state.doomed.len() as u64,
             expired: state.uploads.len() as u64,
-            dropped: u64::from(self.bad > 0),
+            trash: 0,
+            deleted: u64::from(self.bad > 0),
         })
     }
 
