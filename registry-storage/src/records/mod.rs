@@ -174,6 +174,10 @@ impl Records {
         }
     }
 
+    async fn any_under(&self, prefix: &str) -> Result<bool> {
+        Ok(!self.scan(prefix, None, 1).await?.is_empty())
+    }
+
     /// All entries under a prefix that is known to hold few, or as many as one manifest names.
     async fn all_under(&self, prefix: &str) -> Result<Vec<(String, Entry)>> {
         let mut all: Vec<(String, Entry)> = Vec::new();
