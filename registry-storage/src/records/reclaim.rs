@@ -10,7 +10,7 @@ use registry_core::store::{
 use registry_core::{Digest, Error, Result, Timestamp, UploadId};
 
 use super::values::{MARK, encode};
-use super::{Attempt, Records, SLACK, attempt, keys, values};
+use super::{Attempt, Records, attempt, keys, values};
 
 /// Most expired leases removed in one step.
 const LEASES: usize = 1000;
@@ -191,7 +191,7 @@ impl Records {
         terms: &Terms,
         now: Timestamp,
     ) -> Result<Collected> {
-        let base = now + SLACK;
+        let base = now + self.slack();
         let remove_after = match terms.alone {
             true => now,
             false => base + self.lifetimes.second_delay,

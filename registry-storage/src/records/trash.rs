@@ -25,7 +25,7 @@ use registry_core::{Context, Digest, Error, Page, RepositoryName, Result, Tag, T
 use super::lists::cut;
 use super::pieces::Put;
 use super::values::{Fate, MARK, V1, decode, encode};
-use super::{Attempt, Records, SLACK, attempt, keys, values};
+use super::{Attempt, Records, attempt, keys, values};
 
 impl Records {
     /// Whether what is deleted can come back.
@@ -43,7 +43,7 @@ impl Records {
         moves: &[TagMove],
         now: Timestamp,
     ) -> Txn {
-        let base = now + SLACK;
+        let base = now + self.slack();
         let until = base + self.lifetimes.undo;
         let value = values::Trashed {
             v: V1,
@@ -70,7 +70,7 @@ impl Records {
         if !self.has_trash() {
             return txn;
         }
-        let base = now + SLACK;
+        let base = now + self.slack();
         let until = base + self.lifetimes.undo;
         let value = values::Untagged {
             v: V1,

@@ -7,7 +7,7 @@ use registry_core::store::{Entry, KvError, Location, Txn};
 use registry_core::{Digest, Result, UploadId};
 
 use super::super::values::{MARK, V1, decode, encode};
-use super::super::{Records, SLACK, failed, keys, values};
+use super::super::{Records, failed, keys, values};
 
 impl Records {
     /// A lease becomes one that is taken now: an end that was changed may have been sooner or later than the true one,
@@ -75,7 +75,7 @@ impl Records {
             _ => return Ok(None),
         };
         let hold = self.lifetimes.longest_write.max(self.lifetimes.longest_read);
-        let not_before = self.clock().await? + SLACK + hold;
+        let not_before = self.clock().await? + self.slack() + hold;
         let value = values::Doomed {
             v: V1,
             location,
