@@ -10,7 +10,7 @@ use super::{Checker, FindingKind, keys};
 const PAGE: usize = 500;
 
 /// Every table that is checked; what is in others is only read.
-const KNOWN: [&str; 28] = [
+const KNOWN: [&str; 30] = [
     "blob",
     "children",
     "content",
@@ -23,6 +23,7 @@ const KNOWN: [&str; 28] = [
     "expiry",
     "history",
     "inline",
+    "lead",
     "lease",
     "manifest",
     "named",
@@ -32,6 +33,7 @@ const KNOWN: [&str; 28] = [
     "purge",
     "referrer",
     "repository",
+    "run",
     "tag",
     "tagged",
     "trash",
