@@ -130,7 +130,13 @@ impl Replay {
             };
             BlobContract::new(bounds, Rules::CONTRACT).numbered()
         };
-        let contracts = || [contract(false, false), contract(true, false), contract(false, true)];
+        let contracts = || {
+            [
+                contract(false, false),
+                contract(true, false),
+                contract(false, true),
+            ]
+        };
         Replay {
             contracts: contracts(),
             taken: contracts(),
@@ -298,7 +304,11 @@ impl Replay {
             state = later;
         }
         let clock = clock.map(|(step, _)| step);
-        let contracts = if differs(transition) { self.contracts.len() } else { 1 };
+        let contracts = if differs(transition) {
+            self.contracts.len()
+        } else {
+            1
+        };
         let steps = (0..contracts).flat_map(|contract| self.steps_of(&state, process, contract));
         for step in steps.filter(|it| commits(&it.step) == Some(transition)) {
             if let Some(next) = self.next(&state, step) {
