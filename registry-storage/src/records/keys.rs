@@ -27,6 +27,8 @@
 //! | `referrer` | repository id, subject, digest | descriptor |
 //! | `counter` | name, shard | amount |
 //! | `event` | position | what happened |
+//! | `scrub` | `cursor` | how far the scrub is |
+//! | `scrub` | `found`, position | what it found |
 
 use registry_core::store::Location;
 use registry_core::{Digest, Tag, Timestamp, UploadId};
@@ -39,6 +41,9 @@ pub(super) const PENDING: &str = "pending/";
 pub(super) const EXPIRY: &str = "expiry/";
 pub(super) const DOOMED: &str = "doomed/";
 pub(super) const EVENT: &str = "event/";
+pub(super) const SCRUB_CURSOR: &str = "scrub/cursor";
+pub(super) const SCRUB_FOUND: &str = "scrub/found/";
+pub(super) const MANIFEST: &str = "manifest/";
 
 pub(super) fn time(time: Timestamp) -> String {
     format!("{:016}", time.0)

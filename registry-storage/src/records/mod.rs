@@ -13,6 +13,7 @@ mod manifests;
 mod mend;
 mod past;
 mod reclaim;
+mod scrub;
 pub(crate) mod snapshot;
 mod uploads;
 mod values;
