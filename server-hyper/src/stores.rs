@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
-use registry_gc::{Hold, Janitor};
+use registry_gc::{Hold, Janitor, ScrubOptions, Scrubber};
 use registry_storage::Durability;
 use registry_storage::backup::{DumpError, Dumped};
 use registry_storage::fs::FsBytes;
@@ -22,6 +22,8 @@ pub struct Stores {
     pub registry: Arc<dyn Registry>,
     /// Gives back what nothing names any more; to be run every now and then.
     pub janitor: Janitor,
+    records: Arc<Records>,
+    blobs: Arc<dyn BlobStore>,
     kv: Arc<dyn Kv>,
     /// The same, where it can be dumped.
     embedded: Option<Arc<EmbeddedKv>>,
@@ -108,6 +110,12 @@ impl Stores {
         })
     }
 
+    /// What reads all of it again; to be run, once.
+    pub fn scrubber(&self, options: ScrubOptions) -> Scrubber {
+        let (records, blobs) = (Arc::clone(&self.records), Arc::clone(&self.blobs));
+        Scrubber::new(records, blobs, TokioRuntime::shared(), options)
+    }
+
     fn on<B: BlobStore + UploadStore>(
         kv: Arc<dyn Kv>,
         bytes: Arc<B>,
@@ -117,10 +125,18 @@ impl Stores {
         let records = Arc::new(Records::new(Arc::clone(&kv), TokioRuntime::shared(), lifetimes));
         let blobs: Arc<dyn BlobStore> = Arc::clone(&bytes) as _;
         let janitor = Janitor::new(Arc::clone(&records) as _, Arc::clone(&blobs));
-        let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), options);
+        let registry = LocalRegistry::new(
+            Arc::clone(&records) as _,
+            Arc::clone(&blobs),
+            bytes,
+            TokioRuntime::shared(),
+            options,
+        );
         Stores {
             registry: Arc::new(registry),
             janitor,
+            records,
+            blobs,
             kv,
             embedded: None,
         }

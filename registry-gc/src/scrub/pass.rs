@@ -134,7 +134,11 @@ impl<'s> Pass<'s> {
         }
         self.cursor.held_until = self.scrubber.manifests.now().await? + HOLD;
         self.since_saved = Duration::ZERO;
-        let saved = self.scrubber.records.save_cursor(&self.cursor, Some(self.stamp)).await?;
+        let saved = self
+            .scrubber
+            .records
+            .save_cursor(&self.cursor, Some(self.stamp))
+            .await?;
         self.stamp = saved.ok_or(Stop::Taken)?;
         Ok(())
     }
@@ -149,8 +153,8 @@ impl<'s> Pass<'s> {
         {
             verdict = self.read(record).await?;
         }
-        self.count(|count| count.blobs += 1);
         self.wait(SEEK).await?;
+        self.count(|count| count.blobs += 1);
         let (damage, mark) = match verdict {
             Verdict::Elsewhere => return Ok(()),
             Verdict::Whole if record.location == Location::Inline => return Ok(()),
@@ -263,8 +267,8 @@ impl<'s> Pass<'s> {
                 (!blocking(&*stores.runtime, is_right).await).then_some(Damage::Wrong)
             }
         };
-        self.count(|count| count.manifests += 1);
         self.wait(SEEK).await?;
+        self.count(|count| count.manifests += 1);
         let Some(damage) = damage else { return Ok(()) };
         if !stores.records.is_manifest(manifest).await? {
             return Ok(()); // Deleted or put again meanwhile.

@@ -117,7 +117,10 @@ impl Pass<'_> {
         let mut at = range.start;
         forget(&file);
         while at < range.end {
-            let wanted = work.1.len().min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
+            let wanted = work
+                .1
+                .len()
+                .min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
             let file = Arc::clone(&file);
             let (back, read) = blocking(self.runtime(), move || {
                 let (mut hasher, mut piece) = work;

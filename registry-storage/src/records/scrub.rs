@@ -75,13 +75,14 @@ impl Scrub for Records {
             let more = found.len() >= limit;
             let mut items = Vec::with_capacity(found.len());
             for (key, entry) in &found {
-                match self
-                    .manifest_at(&key[keys::MANIFEST.len()..], entry.stamp)
-                    .await
-                {
+                match self.manifest_at(&key[keys::MANIFEST.len()..], entry.stamp).await {
                     Ok(manifest) => items.extend(manifest),
                     Err(why) => {
-                        tracing::error!(key, error = &why as &dyn std::error::Error, "the scrub steps over")
+                        tracing::error!(
+                            key,
+                            error = &why as &dyn std::error::Error,
+                            "the scrub steps over"
+                        )
                     }
                 }
             }
@@ -162,11 +163,12 @@ impl Scrub for Records {
     }
 
     async fn add_finding(&self, finding: &ScrubFinding) -> Result<()> {
-        let past = self
-            .look_past(keys::SCRUB_FOUND, None, 2 * FINDINGS_KEPT)
-            .await?;
+        let past = self.look_past(keys::SCRUB_FOUND, None, 2 * FINDINGS_KEPT).await?;
         let kept = past.entries.len().min(FINDINGS_KEPT - 1);
-        let value = encode(&Versioned { v: V1, value: finding });
+        let value = encode(&Versioned {
+            v: V1,
+            value: finding,
+        });
         let txn = past.entries[..past.entries.len() - kept]
             .iter()
             .map(|(key, _)| key)
@@ -176,9 +178,7 @@ impl Scrub for Records {
     }
 
     async fn findings(&self) -> Result<Vec<ScrubFinding>> {
-        let past = self
-            .look_past(keys::SCRUB_FOUND, None, 2 * FINDINGS_KEPT)
-            .await?;
+        let past = self.look_past(keys::SCRUB_FOUND, None, 2 * FINDINGS_KEPT).await?;
         past.entries
             .iter()
             .map(|(key, entry)| Ok(decode::<Versioned<ScrubFinding>>(key, entry)?.value))

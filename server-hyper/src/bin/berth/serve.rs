@@ -81,6 +81,10 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     let tls = tls(loaded)?;
     let stores = stores(loaded)?;
     let metrics = Metrics::new();
+    let scrubber = config.scrub.options().map(|options| stores.scrubber(options));
+    if let Some(scrubber) = &scrubber {
+        metrics.watch_scrub(scrubber.clone());
+    }
 
     // Nothing is allowed that no rule allows; the one rule there is so far is what `allow_anonymous` stands for.
     let registry = Authorized::around(Arc::clone(&stores.registry), StaticPolicy::open());
@@ -117,6 +121,7 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     outlive_file_size_limits();
     stop_on_signals(&handle, config.limits.drain).map_err(|error| problem(loaded, "limits.drain", &error))?;
     let mut background = vec![tokio::spawn(sweep(stores.clone(), config.collector.interval))];
+    background.extend(scrubber.map(|scrubber| tokio::spawn(async move { scrubber.run().await })));
     background.extend(control(config, stores));
     if let Some(tls) = tls {
         background.push(tokio::spawn(Arc::clone(&tls).watch(config.tls.reload)));
