@@ -10,6 +10,7 @@ mod location;
 mod manifest;
 mod reclaim;
 mod scrub;
+mod undo;
 
 pub use blob::{BlobStore, StoreError, UploadStore, is_full};
 pub use kv::{Entry, KEY_MAX, Kv, KvError, Precondition, Stamp, Txn, Write};
@@ -21,4 +22,7 @@ pub use manifest::{
 pub use reclaim::{Collected, Doomed, Pending, Reclaim};
 pub use scrub::{
     Damage, FINDINGS_KEPT, NeededBy, Scrub, ScrubCount, ScrubCursor, ScrubFinding, ScrubManifest, ScrubPlace,
+};
+pub use undo::{
+    DeletedTag, HISTORY_MAX, KeptTag, Order, TagChange, Trashed, Undeleted, Undo, roll_back,
 };

@@ -7,14 +7,18 @@ mod blobs;
 mod charges;
 pub mod check;
 mod edges;
+mod history;
 mod keys;
 mod lists;
 mod manifests;
 mod mend;
 mod past;
+mod pieces;
 mod reclaim;
 mod scrub;
 pub(crate) mod snapshot;
+mod trash;
+mod undelete;
 mod uploads;
 mod values;
 
@@ -119,6 +123,8 @@ macro_rules! attempt {
         }
     }};
 }
+
+use attempt;
 
 fn busy() -> Error {
     Error::new(
