@@ -111,10 +111,9 @@ impl House {
         let began = Instant::now();
         let mut done = [0; 3];
         for _ in 0..3 {
-            let run = self
-                .collector
-                .run(&RunOptions::default(), &Stop::new(), &mut |_| {});
-            let counts = run.await.map_err(failed)?.counts;
+            let (options, stop) = (RunOptions::default(), Stop::new());
+            let summary = self.collector.run(&options, &stop, &mut |_| {}).await;
+            let counts = summary.map_err(failed)?.counts;
             done[0] += counts.condemned;
             done[1] += counts.removed;
             done[2] += counts.unlinked;
