@@ -23,6 +23,4 @@ pub use reclaim::{Collected, Doomed, Pending, Reclaim};
 pub use scrub::{
     Damage, FINDINGS_KEPT, NeededBy, Scrub, ScrubCount, ScrubCursor, ScrubFinding, ScrubManifest, ScrubPlace,
 };
-pub use undo::{
-    DeletedTag, HISTORY_MAX, KeptTag, Order, TagChange, Trashed, Undeleted, Undo, roll_back,
-};
+pub use undo::{DeletedTag, HISTORY_MAX, KeptTag, Order, TagChange, Trashed, Undeleted, Undo, roll_back};

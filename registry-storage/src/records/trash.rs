@@ -85,7 +85,11 @@ impl Records {
     }
 
     /// Asserts that a repository's id is as it is: it has a name, which is returned, or is of a deleted one.
-    pub(super) async fn assert_id(&self, txn: Txn, repository: &str) -> Result<(Txn, Option<RepositoryName>)> {
+    pub(super) async fn assert_id(
+        &self,
+        txn: Txn,
+        repository: &str,
+    ) -> Result<(Txn, Option<RepositoryName>)> {
         let key = keys::named(repository);
         let found = self.get::<values::Named>(&key).await?;
         let txn = txn.unchanged(key, found.as_ref().map(|(_, entry)| entry));
@@ -103,10 +107,10 @@ impl Records {
     ) -> Result<Txn> {
         let key = keys::trash(repository, digest);
         let put = trashed.manifest.put.as_str();
-        let txn = txn
-            .at(&key, entry.stamp)
-            .delete(key)
-            .delete(keys::purge(trashed.until, repository, digest));
+        let txn =
+            txn.at(&key, entry.stamp)
+                .delete(key)
+                .delete(keys::purge(trashed.until, repository, digest));
         let txn = self.drop_pieces(txn, repository, put).await?;
         let of = Put {
             repository,
@@ -115,6 +119,21 @@ impl Records {
         };
         let children = self.children_of(repository, digest).await?;
         self.take_edges(txn, of, &children, Fate::Purged, now).await
+    }
+
+    /// What failed for want of what belongs to a record is to be tried again if the record has changed: then that is gone
+    /// with good reason.
+    pub(super) async fn unless_gone<T>(
+        &self,
+        key: &str,
+        read: &Entry,
+        outcome: Result<T>,
+    ) -> Result<Attempt<T>> {
+        match outcome {
+            Ok(done) => Ok(Attempt::Done(done)),
+            Err(_) if self.entry(key).await?.is_none_or(|now| now.stamp != read.stamp) => Ok(Attempt::Again),
+            Err(why) => Err(why),
+        }
     }
 
     /// What a manifest in the trash named.
@@ -147,11 +166,10 @@ impl Records {
         }
         let read = (&trashed, &entry);
         let taken = self.take_from_trash(txn, repository, digest, read, now).await;
-        // Somebody was faster, and nothing of it is there any more.
-        if taken.is_err() && self.entry(&key).await?.is_none_or(|now| now.stamp != entry.stamp) {
+        let Attempt::Done(taken) = self.unless_gone(&key, &entry, taken).await? else {
             return Ok(Attempt::Again);
-        }
-        txn = taken?
+        };
+        txn = taken
             .delete(keys::content(repository, digest))
             .delete(keys::children(repository, digest));
         txn = match &name {
@@ -240,8 +258,13 @@ impl Records {
         };
         // It came back, or was deleted again with a window of its own.
         if !purged? {
-            self.commit(Txn::new().named("purge_manifest").at(key, entry.stamp).delete(key))
-                .await?;
+            self.commit(
+                Txn::new()
+                    .named("purge_manifest")
+                    .at(key, entry.stamp)
+                    .delete(key),
+            )
+            .await?;
         }
         Ok(())
     }
