@@ -2,8 +2,10 @@
 //!
 //! Labels come from closed sets, never from what a client sends: no repository, tag or path appears here.
 
-use std::sync::Arc;
+mod collection;
+
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Method;
@@ -66,6 +68,7 @@ pub struct Metrics {
     connections: Gauge<i64, AtomicI64>,
     accepted: Counter<u64, AtomicU64>,
     scrub: ScrubMetrics,
+    collector: Arc<OnceLock<registry_gc::Collector>>,
 }
 
 impl Default for Metrics {
@@ -117,7 +120,10 @@ impl Metrics {
         );
         let scrub = ScrubMetrics::default();
         registry.register_collector(Box::new(scrub.clone()));
+        let collector = Arc::default();
+        registry.register_collector(Box::new(collection::Collection(Arc::clone(&collector))));
         Metrics {
+            collector,
             registry: Arc::new(registry),
             requests,
             latency,
@@ -133,6 +139,11 @@ impl Metrics {
     /// From now on tells of this scrub too.
     pub fn watch_scrub(&self, scrubber: Scrubber) {
         self.scrub.watch(scrubber);
+    }
+
+    /// Tells of this collector too. The first that is given stays.
+    pub fn collector(&self, collector: registry_gc::Collector) {
+        let _another_was_given = self.collector.set(collector);
     }
 
     /// Everything as [`CONTENT_TYPE`].

@@ -12,11 +12,15 @@ mod keys;
 mod lists;
 mod manifests;
 mod mend;
+mod outlook;
 mod past;
 mod pieces;
+mod queue;
 mod reclaim;
+mod runs;
 mod scrub;
 pub(crate) mod snapshot;
+mod sweep;
 mod trash;
 mod undelete;
 mod uploads;
@@ -169,10 +173,6 @@ impl Records {
                 read => return read.map_err(failed),
             }
         }
-    }
-
-    async fn any_under(&self, prefix: &str) -> Result<bool> {
-        Ok(!self.scan(prefix, None, 1).await?.is_empty())
     }
 
     /// All entries under a prefix that is known to hold few, or as many as one manifest names.
