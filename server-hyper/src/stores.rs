@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, UploadStore};
+use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, Undo, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
 use registry_gc::{Hold, Janitor};
 use registry_storage::Durability;
@@ -22,6 +22,9 @@ pub struct Stores {
     pub registry: Arc<dyn Registry>,
     /// Gives back what nothing names any more; to be run every now and then.
     pub janitor: Janitor,
+    /// The trash of its repositories, and the history of their tags.
+    pub undo: Arc<dyn Undo>,
+    alone: bool,
     kv: Arc<dyn Kv>,
     /// The same, where it can be dumped.
     embedded: Option<Arc<EmbeddedKv>>,
@@ -99,6 +102,17 @@ impl Stores {
         }
     }
 
+    /// The same, in the knowledge that nobody else uses them: no server, and so no client who pushes or pulls.
+    #[must_use]
+    pub(crate) fn alone(self) -> Self {
+        Stores { alone: true, ..self }
+    }
+
+    /// Whether nobody else uses them.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     /// Holds all blobs, so that the records can be dumped and what they name be copied; `None` in memory.
     pub fn snapshot(&self) -> Option<Snapshot> {
         let kv = Arc::clone(self.embedded.as_ref()?);
@@ -117,9 +131,12 @@ impl Stores {
         let records = Arc::new(Records::new(Arc::clone(&kv), TokioRuntime::shared(), lifetimes));
         let blobs: Arc<dyn BlobStore> = Arc::clone(&bytes) as _;
         let janitor = Janitor::new(Arc::clone(&records) as _, Arc::clone(&blobs));
+        let undo = Arc::clone(&records) as _;
         let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), options);
         Stores {
             registry: Arc::new(registry),
+            undo,
+            alone: false,
             janitor,
             kv,
             embedded: None,
