@@ -65,7 +65,14 @@ async fn without_the_right_token_nothing_is_answered_and_nothing_told() {
     let basic = format!("Basic {token}");
     let short = format!("Bearer {}", &token[..63]);
     let wrong = format!("Bearer {}", "0".repeat(token.len()));
-    for shown in [None, Some(&*basic), Some(&*short), Some(&*wrong), Some("Bearer "), Some("Bearer")] {
+    for shown in [
+        None,
+        Some(&*basic),
+        Some(&*short),
+        Some(&*wrong),
+        Some("Bearer "),
+        Some("Bearer"),
+    ] {
         // What cannot be a request is refused like what can: who may not ask learns nothing.
         for body in [ASK, "", r#"{"no such":{}}"#] {
             let (status, said) = post(server.admin, shown, body).await;
@@ -94,7 +101,13 @@ fn the_socket_answers_line_by_line_and_names_what_it_does_not_know() {
     };
     assert_eq!(ask(ASK)["done"]["name"], "berth");
     for unknown in ["", "{}", "nonsense", r#"{"version":{"more":1}}"#] {
-        assert!(ask(unknown)["error"].as_str().unwrap().contains("none that this server knows"), "{unknown}");
+        assert!(
+            ask(unknown)["error"]
+                .as_str()
+                .unwrap()
+                .contains("none that this server knows"),
+            "{unknown}"
+        );
     }
 }
 
@@ -125,7 +138,10 @@ async fn from_another_machine_it_answers_over_tls_alone_even_with_the_token() {
         let mut admin = Admin::new(Metrics::new(), server.handle(), stores.clone()).control(endpoint);
         assert_eq!(asked_from(&mut admin, [192, 0, 2, 1], &text).await, expected);
         assert_eq!(asked_from(&mut admin, [127, 0, 0, 1], &text).await, 200);
-        assert_eq!(asked_from(&mut admin, [192, 0, 2, 1], "wrong").await, if tls { 401 } else { 403 });
+        assert_eq!(
+            asked_from(&mut admin, [192, 0, 2, 1], "wrong").await,
+            if tls { 401 } else { 403 }
+        );
     }
 }
 
@@ -167,14 +183,25 @@ async fn a_client_asks_over_https_whom_its_authority_vouches_for() {
 #[test]
 fn a_client_sends_its_token_to_no_other_machine_in_the_clear() {
     let token = Token::parse(&"x".repeat(64)).unwrap();
-    for url in ["http://192.0.2.1:5001", "http://registry.test", "http://localhost.test:1"] {
+    for url in [
+        "http://192.0.2.1:5001",
+        "http://registry.test",
+        "http://localhost.test:1",
+    ] {
         let refused = Client::at(url, token.clone(), None).unwrap_err();
         assert!(refused.to_string().contains("only over https"), "{refused}");
     }
     for url in ["127.0.0.1:5001", "nonsense", "ftp://127.0.0.1/", ""] {
-        assert!(matches!(Client::at(url, token.clone(), None), Err(ClientError::Address(_))), "{url}");
+        assert!(
+            matches!(Client::at(url, token.clone(), None), Err(ClientError::Address(_))),
+            "{url}"
+        );
     }
-    for url in ["http://127.0.0.1:5001", "http://[::1]:5001/", "http://localhost:5001"] {
+    for url in [
+        "http://127.0.0.1:5001",
+        "http://[::1]:5001/",
+        "http://localhost:5001",
+    ] {
         assert!(Client::at(url, token.clone(), None).is_ok(), "{url}");
     }
 }
@@ -183,7 +210,9 @@ fn a_client_sends_its_token_to_no_other_machine_in_the_clear() {
 async fn an_answer_that_breaks_off_is_no_result() {
     let server = start(
         Server::builder()
-            .service(support::Answers(async |_| support::whole("{\"progress\":1}\n{\"found\":2}\n")))
+            .service(support::Answers(async |_| {
+                support::whole("{\"progress\":1}\n{\"found\":2}\n")
+            }))
             .listen(loopback()),
     )
     .await;
@@ -206,7 +235,16 @@ fn commands_take_the_token_from_a_file_or_a_variable_and_never_from_the_command_
     let server = Serving::start(data.path(), &[]);
     let url = format!("http://{}", server.admin);
     let file = data.path().join(TOKEN);
-    let by_file = run(&["gc", "runs", "--json", "--server", &url, "--token-file", file.to_str().unwrap()]).well();
+    let by_file = run(&[
+        "gc",
+        "runs",
+        "--json",
+        "--server",
+        &url,
+        "--token-file",
+        file.to_str().unwrap(),
+    ])
+    .well();
     assert_eq!(by_file.out, "[]\n");
     let ask = |token: &str| {
         let mut command = berth(&["gc", "runs", "--json", "--server", &url]);
@@ -216,10 +254,18 @@ fn commands_take_the_token_from_a_file_or_a_variable_and_never_from_the_command_
     assert_eq!(ask(&token(data.path())).well().out, "[]\n");
     let wrong = ask(&"0".repeat(64));
     assert_eq!((wrong.code, wrong.out.as_str()), (1, ""));
-    assert!(wrong.err.contains("401") && wrong.err.contains("token"), "{}", wrong.err);
+    assert!(
+        wrong.err.contains("401") && wrong.err.contains("token"),
+        "{}",
+        wrong.err
+    );
     let none = run(&["gc", "runs", "--server", &url]);
     assert_eq!(none.code, 1);
-    assert!(none.err.contains("--token-file") && none.err.contains("BERTH_CONTROL_TOKEN"), "{}", none.err);
+    assert!(
+        none.err.contains("--token-file") && none.err.contains("BERTH_CONTROL_TOKEN"),
+        "{}",
+        none.err
+    );
     // The variable is no key of the configuration.
     let mut check = berth(&["check", "--allow-anonymous", "--memory"]);
     check.env("BERTH_CONTROL_TOKEN", "x");
@@ -227,7 +273,15 @@ fn commands_take_the_token_from_a_file_or_a_variable_and_never_from_the_command_
     // Where no server is, and no registry either.
     drop(server);
     let gone = ask(&token(data.path()));
-    assert!(gone.code == 1 && gone.err.contains("cannot be asked"), "{}", gone.err);
+    assert!(
+        gone.code == 1 && gone.err.contains("cannot be asked"),
+        "{}",
+        gone.err
+    );
     let nowhere = run(&["gc", "--data", "/nowhere"]);
-    assert!(nowhere.code == 1 && nowhere.err.contains("holds no registry"), "{}", nowhere.err);
+    assert!(
+        nowhere.code == 1 && nowhere.err.contains("holds no registry"),
+        "{}",
+        nowhere.err
+    );
 }

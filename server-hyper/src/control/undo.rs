@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use registry_core::store::{DeletedTag, Order, TagChange, Trashed, Undeleted, Undo, roll_back as put_back};
 use registry_core::auth::Identity;
+use registry_core::store::{DeletedTag, Order, TagChange, Trashed, Undeleted, Undo, roll_back as put_back};
 use registry_core::{Context, Digest, ErrorKind, Expect, Reference, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

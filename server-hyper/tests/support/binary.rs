@@ -72,13 +72,20 @@ pub(crate) struct Serving {
 impl Serving {
     pub(crate) fn start(data: &Path, arguments: &[&str]) -> Self {
         let data = data.to_str().unwrap();
-        let mut child = berth(&["serve", "--allow-anonymous", "--listen", "127.0.0.1:0", "--data", data])
-            .args(["--print-address", "--log-format", "human"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = berth(&[
+            "serve",
+            "--allow-anonymous",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            data,
+        ])
+        .args(["--print-address", "--log-format", "human"])
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
         let mut address = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut address)

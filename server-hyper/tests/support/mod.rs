@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod binary;
+pub(crate) mod image;
 
 use std::convert::Infallible;
 use std::future::Future;
