@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, Undo, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
-use registry_gc::{Hold, Janitor};
+use registry_gc::{Collector, Hold, Settings};
 use registry_storage::Durability;
 use registry_storage::backup::{DumpError, Dumped};
 use registry_storage::fs::FsBytes;
@@ -20,8 +20,9 @@ use crate::runtime::TokioRuntime;
 pub struct Stores {
     /// The registry.
     pub registry: Arc<dyn Registry>,
-    /// Gives back what nothing names any more; to be run every now and then.
-    pub janitor: Janitor,
+    /// Gives back what nothing points at any more; to be [run](Collector::run) every now and then, or to
+    /// [work](Collector::work) all the time.
+    pub collector: Collector,
     /// The trash of its repositories, and the history of their tags.
     pub undo: Arc<dyn Undo>,
     alone: bool,
@@ -102,6 +103,15 @@ impl Stores {
         }
     }
 
+    /// The same, with a collector that works like this.
+    #[must_use]
+    pub fn collecting(self, settings: Settings) -> Self {
+        Stores {
+            collector: self.collector.with(settings),
+            ..self
+        }
+    }
+
     /// The same, in the knowledge that nobody else uses them: no server, and so no client who pushes or pulls.
     #[must_use]
     pub(crate) fn alone(self) -> Self {
@@ -118,7 +128,7 @@ impl Stores {
         let kv = Arc::clone(self.embedded.as_ref()?);
         Some(Snapshot {
             kv,
-            _hold: self.janitor.hold(),
+            _hold: self.collector.hold(),
         })
     }
 
@@ -130,14 +140,19 @@ impl Stores {
     ) -> Self {
         let records = Arc::new(Records::new(Arc::clone(&kv), TokioRuntime::shared(), lifetimes));
         let blobs: Arc<dyn BlobStore> = Arc::clone(&bytes) as _;
-        let janitor = Janitor::new(Arc::clone(&records) as _, Arc::clone(&blobs));
+        let collector = Collector::new(
+            Arc::clone(&records) as _,
+            Arc::clone(&blobs),
+            TokioRuntime::shared(),
+            Settings::default(),
+        );
         let undo = Arc::clone(&records) as _;
         let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), options);
         Stores {
             registry: Arc::new(registry),
+            collector,
             undo,
             alone: false,
-            janitor,
             kv,
             embedded: None,
         }

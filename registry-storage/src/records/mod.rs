@@ -12,10 +12,14 @@ mod keys;
 mod lists;
 mod manifests;
 mod mend;
+mod outlook;
 mod past;
 mod pieces;
+mod queue;
 mod reclaim;
+mod runs;
 pub(crate) mod snapshot;
+mod sweep;
 mod trash;
 mod undelete;
 mod uploads;
@@ -168,10 +172,6 @@ impl Records {
                 read => return read.map_err(failed),
             }
         }
-    }
-
-    async fn any_under(&self, prefix: &str) -> Result<bool> {
-        Ok(!self.scan(prefix, None, 1).await?.is_empty())
     }
 
     /// All entries under a prefix that is known to hold few, or as many as one manifest names.
