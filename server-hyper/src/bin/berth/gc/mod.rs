@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use registry_core::Digest;
-use registry_core::store::RunEnd;
+use registry_core::store::{Counts, RunEnd};
 use registry_gc::{Phase, Progress as HowFar, Summary};
 use server_hyper::control::{Client, ClientError, Collect, Line, Request};
 
@@ -166,7 +166,7 @@ fn conclude(summary: &Summary, served: bool) -> String {
     let counts = &summary.counts;
     let took = duration(summary.took);
     let mut text = match &summary.outcome {
-        RunEnd::Done if !counts.any() => return "nothing to do\n".to_owned(),
+        RunEnd::Done if *counts == Counts::default() => return "nothing to do\n".to_owned(),
         RunEnd::Done => format!("{} given back in {took}\n", size(counts.bytes)),
         RunEnd::Stopped => format!("stopped after {took}; {} given back\n", size(counts.bytes)),
         RunEnd::Overtaken => format!("another node took over after {took}\n"),
