@@ -7,25 +7,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use http::Method;
+use registry_core::Digest;
 use server_hyper::control::TOKEN;
 use support::binary::{Said, Serving, berth, finish};
-use support::image::{LAYER, delete, push, push_blob, status};
+use support::image::{LAYER, delete, push, push_blob, resolve, status};
 use support::{http1, request, soon};
 
-/// What was deleted cannot come back, and what is condemned goes soon; the server's own collector does not come by.
-/// The grace stays long: a push takes longer than a few milliseconds on a busy machine, and would lose its leases.
-const SOON: &[&str] = &[
-    "--set",
-    "lifetimes.second_delay=20ms",
-    "--set",
-    "lifetimes.longest_read=10ms",
-    "--set",
-    "lifetimes.longest_write=10ms",
-    "--set",
-    "lifetimes.undo=1ms",
-    "--set",
-    "collector.interval=1h",
-];
+/// The server's own collector does not come by.
+const IDLE: &[&str] = &["--set", "collector.interval=1h"];
 
 /// Runs a command over HTTP.
 fn remote(server: &Serving, data: &Path, arguments: &[&str]) -> Said {
@@ -54,49 +43,98 @@ fn files(data: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn on_a_running_server_what_was_deleted_is_given_back_and_what_is_tagged_stays() {
+async fn on_a_running_server_what_nothing_points_at_is_condemned_and_what_a_manifest_names_or_may_come_back_stays()
+ {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
-    let server = Serving::start(data, SOON);
+    let server = Serving::start(data, IDLE);
     let at = server.address;
     let kept = push(at, "team/app", "v1", 1).await;
-    let gone = push(at, "team/app", "v2", 2).await;
-    delete(at, "team/app", &gone.manifest.to_string()).await;
-    assert_eq!(files(data), 2);
-    // Each run takes what is due: the lease, then the second delay, then the hold of the location have to pass.
-    let mut runs = 0;
-    soon(async {
-        while files(data) > 1 {
-            runs += 1;
-            let said = remote(&server, data, &["gc", "--grace", "0s", "--json"]).well().json();
-            let done = &said.last().unwrap()["done"];
-            assert_eq!((&done["end"], &done["counts"]["failures"]), (&"done".into(), &0.into()), "{done}");
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    let blob = |digest| format!("/v2/team/app/blobs/{digest}");
-    assert_eq!(status(at, &blob(gone.layer)).await, 404);
-    assert_eq!(status(at, &blob(kept.layer)).await, 200);
+    let deleted = push(at, "team/app", "v2", 2).await;
+    delete(at, "team/app", &deleted.manifest.to_string()).await;
+    let orphans = [vec![7; LAYER], vec![8; LAYER]];
+    let mut digests = Vec::new();
+    for orphan in &orphans {
+        digests.push(push_blob(at, "team/app", orphan.clone()).await);
+    }
+    let run = |over_http: bool| match over_http {
+        true => remote(&server, data, &["gc", "--grace", "0s"]).well().out,
+        false => local(data, &["gc", "--grace", "0s"]).well().out,
+    };
+    let said = run(true);
+    let told = |line: &str| {
+        said.lines()
+            .any(|told| told.split_whitespace().eq(line.split_whitespace()))
+    };
+    assert!(told("blobs condemned 2"), "{said}");
+    assert!(
+        said.ends_with("goes after lifetimes.second_delay, unless it is pushed again\n"),
+        "{said}"
+    );
+    // Whoever may be reading it can go on: nothing is removed before its time, however often one asks.
+    assert!(!run(false).contains("removed"));
+    let explain = |digest: &Digest| local(data, &["gc", "explain", &digest.to_string()]).well().out;
+    assert!(explain(&digests[0]).contains("state   condemned; may be removed from 20"));
+    // A push of it before then saves it.
+    push_blob(at, "team/app", orphans[0].clone()).await;
+    assert!(explain(&digests[0]).contains("state   live"));
+    let in_trash = explain(&deleted.layer);
+    assert!(
+        in_trash.contains("held by the deleted manifest") && in_trash.contains("state   live"),
+        "{in_trash}"
+    );
+    assert_eq!(
+        status(at, &format!("/v2/team/app/blobs/{}", kept.layer)).await,
+        200
+    );
 
-    let listed = remote(&server, data, &["gc", "runs", "--json", "--limit", "1000"]).well().json();
+    let listed = remote(&server, data, &["gc", "runs", "--json", "--limit", "1000"])
+        .well()
+        .json();
     let listed = listed[0].as_array().unwrap().clone();
-    assert!(listed.len() >= runs, "{runs} of {listed:?}");
-    let sum = |count: &str| listed.iter().map(|run| run["counts"][count].as_u64().unwrap()).sum::<u64>();
-    // The layer and the configuration; the latter lies inside the records.
-    assert_eq!((sum("removed"), sum("unlinked")), (2, 1));
-    assert!(sum("bytes") >= LAYER as u64);
+    let sum = |count: &str| {
+        listed
+            .iter()
+            .map(|run| run["counts"][count].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    assert_eq!(
+        (sum("condemned"), sum("removed"), sum("failures")),
+        (2, 0, 0),
+        "{listed:?}"
+    );
     let table = local(data, &["gc", "runs"]).well().out;
-    assert!(table.starts_with("started ") && table.contains("asked") && table.contains("done"), "{table}");
-    let idle = local(data, &["gc", "--grace", "0s"]).well();
-    assert_eq!(idle.out, "nothing to do\n");
+    assert!(
+        table.starts_with("started ") && table.contains("asked") && table.contains("done"),
+        "{table}"
+    );
+
+    // Once nobody serves, nobody can be reading. The third file is that of the second push, whose bytes were there already.
+    server.end();
+    let said = local(data, &["gc", "--grace", "0s"]).well().out;
+    assert!(said.starts_with("58.6 KiB given back in "), "{said}");
+    assert_eq!(files(data), 2);
+    let server = Serving::start(data, IDLE);
+    local(data, &["undelete", &format!("team/app@{}", deleted.manifest)]).well();
+    for (image, tag) in [(kept, "v1"), (deleted, "v2")] {
+        assert_eq!(
+            resolve(server.address, "team/app", tag).await,
+            Some(image.manifest)
+        );
+        for blob in [image.config, image.layer] {
+            assert_eq!(
+                status(server.address, &format!("/v2/team/app/blobs/{blob}")).await,
+                200
+            );
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_dry_run_says_what_would_go_and_why_and_changes_nothing() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
-    let server = Serving::start(data, &["--set", "collector.interval=1h"]);
+    let server = Serving::start(data, IDLE);
     let at = server.address;
     let kept = push(at, "team/app", "v1", 1).await;
     let orphan = push_blob(at, "team/orphans", vec![7; LAYER]).await;
@@ -108,13 +146,24 @@ async fn a_dry_run_says_what_would_go_and_why_and_changes_nothing() {
         let fresh = ask(&["gc", "--dry-run"], over_http).out;
         assert!(fresh.contains("nothing would go"), "{fresh}");
         let told = ask(&["gc", "--dry-run", "--grace", "0s"], over_http).out;
-        let why = format!("condemn {orphan} (19.5 KiB): no manifest names it, and no lease holds it; last held by team/orphans");
+        let why = format!(
+            "condemn {orphan} (19.5 KiB): no manifest names it, and no lease holds it; last held by team/orphans"
+        );
         assert!(told.contains(&why), "{told}");
         assert!(!told.contains(&kept.layer.to_string()), "{told}");
-        let totals = |line: &str| told.lines().any(|told| told.split_whitespace().eq(line.split_whitespace()));
-        assert!(totals("blobs that nothing points at: condemned 1 19.5 KiB"), "{told}");
+        let totals = |line: &str| {
+            told.lines()
+                .any(|told| told.split_whitespace().eq(line.split_whitespace()))
+        };
+        assert!(
+            totals("blobs that nothing points at: condemned 1 19.5 KiB"),
+            "{told}"
+        );
         assert!(totals("team/orphans 1 19.5 KiB"), "{told}");
-        assert!(told.contains("nothing was changed; to do it: berth gc --grace 0s --"), "{told}");
+        assert!(
+            told.contains("nothing was changed; to do it: berth gc --grace 0s --"),
+            "{told}"
+        );
         let json = ask(&["gc", "--dry-run", "--grace", "0s", "--json"], over_http).json();
         let plan = &json.last().unwrap()["done"];
         assert_eq!(plan["condemn"], serde_json::json!({ "count": 1, "bytes": LAYER }));
@@ -131,7 +180,7 @@ async fn a_dry_run_says_what_would_go_and_why_and_changes_nothing() {
 async fn on_a_stopped_registry_one_run_gives_back_all_that_nothing_points_at() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
-    let server = Serving::start(data, &["--set", "collector.interval=1h"]);
+    let server = Serving::start(data, IDLE);
     let kept = push(server.address, "a/b", "v1", 1).await;
     push_blob(server.address, "a/b", vec![7; LAYER]).await;
     server.end();
@@ -140,35 +189,54 @@ async fn on_a_stopped_registry_one_run_gives_back_all_that_nothing_points_at() {
     assert_eq!(files(data), 2);
     let said = local(data, &["gc", "--grace", "0s"]).well();
     assert!(said.out.starts_with("19.5 KiB given back in "), "{said:?}");
-    assert!(said.out.contains("blobs removed") && said.out.contains("files given back"), "{said:?}");
+    assert!(
+        said.out.contains("blobs removed") && said.out.contains("files given back"),
+        "{said:?}"
+    );
     assert_eq!(files(data), 1);
-    assert_eq!(local(data, &["gc", "--grace", "0s"]).well().out, "nothing to do\n");
+    assert_eq!(
+        local(data, &["gc", "--grace", "0s"]).well().out,
+        "nothing to do\n"
+    );
     let server = Serving::start(data, &[]);
-    assert_eq!(status(server.address, &format!("/v2/a/b/blobs/{}", kept.layer)).await, 200);
+    assert_eq!(
+        status(server.address, &format!("/v2/a/b/blobs/{}", kept.layer)).await,
+        200
+    );
 }
 
 #[tokio::test]
 async fn an_explanation_names_the_manifest_and_the_tag_that_keep_a_blob_and_what_becomes_of_others() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
-    let server = Serving::start(data, &["--set", "collector.interval=1h"]);
+    let server = Serving::start(data, IDLE);
     let at = server.address;
     let image = push(at, "team/app", "v1", 1).await;
     let orphan = push_blob(at, "team/orphans", vec![7; LAYER]).await;
     let explain = |digest: &str| remote(&server, data, &["gc", "explain", digest]);
     let kept = explain(&image.layer.to_string()).well().out;
-    for part in [image.layer.to_string(), image.manifest.to_string(), "team/app, tag v1".into(), "It is kept".into()] {
+    for part in [
+        image.layer.to_string(),
+        image.manifest.to_string(),
+        "team/app, tag v1".into(),
+        "It is kept".into(),
+    ] {
         assert!(kept.contains(&part), "{part} is not in\n{kept}");
     }
     let leased = explain(&orphan.to_string()).well().out;
     assert!(leased.contains("leased:\n  in team/orphans until 20"), "{leased}");
-    let json = local(data, &["gc", "explain", "--json", &image.layer.to_string()]).well().json();
+    let json = local(data, &["gc", "explain", "--json", &image.layer.to_string()])
+        .well()
+        .json();
     assert_eq!(json[0]["holders"][0]["manifest"], image.manifest.to_string());
     assert_eq!(json[0]["holders"][0]["tags"][0], "v1");
     assert_eq!(json[0]["blob"]["size"], LAYER);
     let unknown = format!("sha256:{}", "0".repeat(64));
     let unknown = explain(&unknown);
-    assert!(unknown.code == 1 && unknown.out.contains("no such blob"), "{unknown:?}");
+    assert!(
+        unknown.code == 1 && unknown.out.contains("no such blob"),
+        "{unknown:?}"
+    );
     assert_eq!(explain("v1").code, 2);
 }
 
@@ -215,7 +283,10 @@ async fn a_client_that_leaves_stops_its_run_over_the_socket_and_over_http() {
     let mut client = http1(server.admin).await;
     let answer = soon(client.send_request(asked)).await.unwrap();
     let mut body = answer.into_body();
-    let first = soon(http_body_util::BodyExt::frame(&mut body)).await.unwrap().unwrap();
+    let first = soon(http_body_util::BodyExt::frame(&mut body))
+        .await
+        .unwrap()
+        .unwrap();
     assert!(first.into_data().unwrap().starts_with(br#"{"progress":"#));
     drop((body, client));
     stopped(data).await;
