@@ -167,6 +167,7 @@ fn conclude(summary: &Summary, served: bool) -> String {
     let took = duration(summary.took);
     let mut text = match &summary.outcome {
         RunEnd::Done if *counts == Counts::default() => return "nothing to do\n".to_owned(),
+        RunEnd::Done if counts.bytes == 0 => format!("no bytes given back yet, in {took}\n"),
         RunEnd::Done => format!("{} given back in {took}\n", size(counts.bytes)),
         RunEnd::Stopped => format!("stopped after {took}; {} given back\n", size(counts.bytes)),
         RunEnd::Overtaken => format!("another node took over after {took}\n"),
@@ -180,7 +181,7 @@ fn conclude(summary: &Summary, served: bool) -> String {
         ("blobs kept", counts.dropped + counts.requeued),
         ("uploads ended", counts.abandoned),
         ("untagged manifests deleted", counts.untagged),
-        ("files given back", counts.unlinked),
+        ("locations unlinked", counts.unlinked),
         ("steps that failed", counts.failures),
     ] {
         if count > 0 {
