@@ -111,6 +111,11 @@ pub(super) fn trashed_edges(digest: &Digest) -> String {
     format!("trashed/{digest}/")
 }
 
+/// The edges of one repository to a blob from the trash.
+pub(super) fn trashed_of(digest: &Digest, repository: &str) -> String {
+    format!("trashed/{digest}/{repository}/")
+}
+
 pub(super) fn trashed(digest: &Digest, repository: &str, put: &str) -> String {
     format!("trashed/{digest}/{repository}/{put}")
 }

@@ -49,8 +49,8 @@ const ATTEMPTS: usize = 1000;
 /// How often one damaged record is mended in a row. Others may be faster, or what tells it be damaged too.
 const MENDS: usize = 10;
 
-/// How long after a time was read a transaction that counts on it may commit. Times are compared at commit; this
-/// only bounds by how much a hold may be longer than asked for.
+/// How long after a time was read a transaction that counts on it may commit, at most. Times are compared at commit;
+/// this only bounds by how much a hold may be longer than asked for.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// Manifests, tags, edges, leases and claims, on a [`Kv`].
@@ -146,6 +146,11 @@ impl Records {
         }
     }
 
+    /// [`SLACK`], but no longer than the second delay, so that short lifetimes stay short.
+    fn slack(&self) -> Duration {
+        SLACK.min(self.lifetimes.second_delay)
+    }
+
     async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<(T, Entry)>> {
         match self.entry(key).await? {
             Some(entry) => Ok(Some((decode(key, &entry)?, entry))),
@@ -172,6 +177,10 @@ impl Records {
                 read => return read.map_err(failed),
             }
         }
+    }
+
+    async fn any_under(&self, prefix: &str) -> Result<bool> {
+        Ok(!self.scan(prefix, None, 1).await?.is_empty())
     }
 
     /// All entries under a prefix that is known to hold few, or as many as one manifest names.
@@ -260,7 +269,7 @@ impl Records {
         if *location == Location::Inline {
             return txn; // Inline bytes go in the very transaction that gives them up.
         }
-        let base = now + SLACK;
+        let base = now + self.slack();
         let record = values::Doomed {
             v: V1,
             location: location.clone(),

@@ -10,7 +10,7 @@ use registry_core::store::{
 use registry_core::{Digest, Error, Result, Timestamp, UploadId};
 
 use super::values::{MARK, encode};
-use super::{Attempt, Records, SLACK, attempt, keys, values};
+use super::{Attempt, Records, attempt, keys, values};
 
 /// Most expired leases removed in one step.
 const LEASES: usize = 1000;
@@ -91,16 +91,16 @@ impl Records {
         if let Some((key, entry)) = self.holder(digest).await? {
             return Ok(Verdict::Named { blob, key, entry });
         }
-        let over = self.leases_over(terms, now);
-        let table = keys::leases(digest);
-        if let Some((key, _)) = self
-            .scan(&table, Some(&keys::leases_ending(digest, over)), 1)
-            .await?
-            .pop()
-        {
+        // The last lease that is not over. Looks once into each bucket.
+        let (table, mut last) = (keys::leases(digest), None);
+        let mut after = keys::leases_ending(digest, self.leases_over(terms, now));
+        while let Some((key, _)) = self.scan(&table, Some(&after), 1).await?.pop() {
             let (until, repository) = keys::parse_lease(digest, &key)
                 .ok_or_else(|| Error::internal(format!("record {key} is no lease")))?;
-            let repository = repository.to_owned();
+            last = Some((until, repository.to_owned()));
+            after = keys::leases_ending(digest, until);
+        }
+        if let Some((until, repository)) = last {
             return Ok(Verdict::Leased {
                 blob,
                 repository,
@@ -191,7 +191,7 @@ impl Records {
         terms: &Terms,
         now: Timestamp,
     ) -> Result<Collected> {
-        let base = now + SLACK;
+        let base = now + self.slack();
         let remove_after = match terms.alone {
             true => now,
             false => base + self.lifetimes.second_delay,
@@ -221,7 +221,7 @@ impl Records {
             .delete(keys::blob(digest))
             .delete(keys::inline(digest));
         // Whoever could still be reading began before the second delay did.
-        let txn = self.doom(txn, &blob.location, now, Duration::ZERO);
+        let txn = self.doom(txn, &blob.location, now, self.lifetimes.longest_write);
         self.step(txn, Collected::Removed).await
     }
 }

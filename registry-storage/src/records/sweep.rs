@@ -32,7 +32,7 @@ impl Records {
                     repository,
                     &digest,
                     (&manifest, entry.stamp),
-                    Fate::Gone,
+                    Fate::Purged,
                     now,
                 )
                 .await?;

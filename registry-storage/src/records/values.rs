@@ -196,8 +196,10 @@ pub(super) enum Fate {
     Trash,
     /// They go.
     Gone,
-    /// They go out of the trash.
+    /// They go out of the trash, or with their repository: nothing of it comes back, so there is no grace.
     Purged,
+    /// They give way, in one transaction, to those of another put of the same manifest, which names the same.
+    Replaced,
 }
 
 /// Edges of a deleted put that are still to be taken.

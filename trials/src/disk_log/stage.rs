@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use registry_core::store::{Entry as Record, Kv, KvError, Lifetimes, Reclaim, Stamp, Txn};
+use registry_core::store::{Entry as Record, Kv, KvError, Lifetimes, Stamp, Txn};
 use registry_core::{Context, LocalRegistry, Options, Result, Runtime, Timestamp};
 use registry_gc::{Collector, RunOptions, Settings, Stop};
 use registry_storage::clock::ManualClock;
