@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, UploadStore};
+use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, Undo, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
 use registry_gc::{Collector, Hold, ScrubOptions, Scrubber, Settings};
 use registry_storage::Durability;
@@ -23,6 +23,9 @@ pub struct Stores {
     /// Gives back what nothing points at any more; to be [run](Collector::run) every now and then, or to
     /// [work](Collector::work) all the time.
     pub collector: Collector,
+    /// The trash of its repositories, and the history of their tags.
+    pub undo: Arc<dyn Undo>,
+    alone: bool,
     records: Arc<Records>,
     blobs: Arc<dyn BlobStore>,
     kv: Arc<dyn Kv>,
@@ -111,6 +114,17 @@ impl Stores {
         }
     }
 
+    /// The same, in the knowledge that nobody else uses them: no server, and so no client who pushes or pulls.
+    #[must_use]
+    pub(crate) fn alone(self) -> Self {
+        Stores { alone: true, ..self }
+    }
+
+    /// Whether nobody else uses them.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     /// Holds all blobs, so that the records can be dumped and what they name be copied; `None` in memory.
     pub fn snapshot(&self) -> Option<Snapshot> {
         let kv = Arc::clone(self.embedded.as_ref()?);
@@ -140,6 +154,7 @@ impl Stores {
             TokioRuntime::shared(),
             Settings::default(),
         );
+        let undo = Arc::clone(&records) as _;
         let registry = LocalRegistry::new(
             Arc::clone(&records) as _,
             Arc::clone(&blobs),
@@ -150,6 +165,8 @@ impl Stores {
         Stores {
             registry: Arc::new(registry),
             collector,
+            undo,
+            alone: false,
             records,
             blobs,
             kv,

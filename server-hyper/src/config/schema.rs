@@ -35,8 +35,10 @@ pub struct Config {
     pub verify: Verify,
     /// TLS.
     pub tls: TlsConfig,
-    /// Where `/metrics`, `/healthz` and `/readyz` are.
+    /// Where `/metrics`, `/healthz`, `/readyz` and `/control` are.
     pub admin_listen: AdminListen,
+    /// Whether they are there over TLS.
+    pub admin_tls: bool,
     /// Logs.
     pub log: LogConfig,
     /// What clients must not exceed.
@@ -308,6 +310,7 @@ impl Default for Config {
                 reload: Duration::from_secs(60),
             },
             admin_listen: AdminListen::Auto,
+            admin_tls: false,
             log: LogConfig {
                 format: LogFormat::Auto,
                 level: Level::Info,
@@ -351,6 +354,7 @@ impl Config {
         visit("tls.key", &mut self.tls.key);
         visit("tls.reload", &mut self.tls.reload);
         visit("admin.listen", &mut self.admin_listen);
+        visit("admin.tls", &mut self.admin_tls);
         visit("log.format", &mut self.log.format);
         visit("log.level", &mut self.log.level);
         visit("limits.connections", &mut self.limits.connections);
@@ -485,6 +489,11 @@ impl Config {
             tls.key.is_none() || tls.certificate.is_some(),
             "tls.key",
             "a key needs its certificate; set tls.certificate too".into(),
+        );
+        claim(
+            !self.admin_tls || tls.certificate.is_some(),
+            "admin.tls",
+            "TLS needs a certificate; set tls.certificate too".into(),
         );
         let limits = &self.limits;
         for (key, value, least, most) in [
