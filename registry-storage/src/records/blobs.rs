@@ -84,7 +84,7 @@ impl Records {
     }
 
     /// When the current bucket ends, and when a lease taken in it does.
-    fn bucket(&self, now: Timestamp) -> (Timestamp, Timestamp) {
+    pub(super) fn bucket(&self, now: Timestamp) -> (Timestamp, Timestamp) {
         let length = (self.lifetimes.bucket.as_millis() as u64).max(1);
         let end = Timestamp((now.0 / length + 1) * length);
         (end, end + self.lifetimes.grace)

@@ -163,10 +163,18 @@ impl House {
     }
 
     pub(crate) async fn check(&self, deep: bool) -> (Vec<Finding>, Report) {
+        let options = check::Options {
+            deep,
+            ..check::Options::default()
+        };
+        self.check_as(options).await
+    }
+
+    pub(crate) async fn check_as(&self, options: check::Options) -> (Vec<Finding>, Report) {
         let mut findings = Vec::new();
         let report = self
             .records
-            .check(&*self.bytes, check::Options { deep }, &mut |told| {
+            .check(&*self.bytes, options, &mut |told| {
                 if let Told::Found(finding) = told {
                     findings.push(finding.clone());
                 }
@@ -174,6 +182,7 @@ impl House {
             .await
             .unwrap();
         assert_eq!(report.findings, findings.len() as u64);
+        assert_eq!(report.unsettled, 0);
         (findings, report)
     }
 

@@ -137,7 +137,7 @@ impl Records {
 
     /// The record of a manifest whose content is known: with the put id of the edges that are there, and marked as not
     /// whole, so that the next put makes all edges anew.
-    pub(super) async fn manifest_again(
+    pub(in crate::records) async fn manifest_again(
         &self,
         repository: &str,
         digest: &Digest,
