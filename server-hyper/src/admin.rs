@@ -1,5 +1,5 @@
-//! What operators and their machines ask: `/metrics`, `/healthz`, `/readyz`. On a listener of its own, since none
-//! of it asks for credentials.
+//! What operators and their machines ask: `/metrics`, `/healthz`, `/readyz`, none of which asks for credentials, and
+//! [`/control`](crate::control), which does. On a listener of its own.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,10 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body::Body;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use crate::control::Endpoint;
 use crate::metrics::{self, Metrics};
 use crate::server::Handle;
 use crate::stores::Stores;
@@ -29,6 +32,7 @@ pub struct Admin {
     serving: Handle,
     stores: Stores,
     last: Arc<Mutex<Option<(Instant, Readiness)>>>,
+    control: Option<Endpoint>,
 }
 
 /// Whether the stores can be worked with; if not, why.
@@ -48,6 +52,16 @@ impl Admin {
             serving,
             stores,
             last: Arc::default(),
+            control: None,
+        }
+    }
+
+    /// Answers `/control` too.
+    #[must_use]
+    pub fn control(self, control: Endpoint) -> Self {
+        Admin {
+            control: Some(control),
+            ..self
         }
     }
 
@@ -116,8 +130,12 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     response
 }
 
-impl<B: Send + 'static> tower_service::Service<Request<B>> for Admin {
-    type Response = Response<Full<Bytes>>;
+impl<B> tower_service::Service<Request<B>> for Admin
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<UnsyncBoxBody<Bytes, Infallible>>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
@@ -127,6 +145,12 @@ impl<B: Send + 'static> tower_service::Service<Request<B>> for Admin {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let admin = self.clone();
-        Box::pin(async move { Ok(admin.answer(request.method(), request.uri().path()).await) })
+        Box::pin(async move {
+            if let ("/control", Some(control)) = (request.uri().path(), &admin.control) {
+                return Ok(control.answer(request).await);
+            }
+            let response = admin.answer(request.method(), request.uri().path()).await;
+            Ok(response.map(BodyExt::boxed_unsync))
+        })
     }
 }

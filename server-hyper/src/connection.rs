@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -131,7 +131,14 @@ impl Shared {
         let (mut head, body) = request.into_parts();
         head.extensions.insert(RemoteAddr(remote.ip()));
         let body = RequestBody::new(body, exchange.received());
-        let response = (self.handler)(Request::from_parts(head, body)).await;
+        let (version, ended) = (head.version, body.ended());
+        let mut response = (self.handler)(Request::from_parts(head, body)).await;
+        // The connection ends with a request that was answered before its end (RFC 9112 §9.6). A client that is not told
+        // may send its next request into a connection that is about to close, and cannot know whether that was seen.
+        if version <= Version::HTTP_11 && !ended.is_reached() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         exchange.answer(response)
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -188,11 +188,31 @@ pub(crate) type BoxBody = UnsyncBoxBody<Bytes, io::Error>;
 pub struct RequestBody {
     body: Incoming,
     received: Arc<AtomicU64>,
+    ended: Ended,
+}
+
+/// Whether a request's body was taken to its end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ended(Arc<AtomicBool>);
+
+impl Ended {
+    pub(crate) fn is_reached(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 impl RequestBody {
     pub(crate) fn new(body: Incoming, received: Arc<AtomicU64>) -> Self {
-        RequestBody { body, received }
+        let ended = Ended(Arc::new(AtomicBool::new(body.is_end_stream())));
+        RequestBody {
+            body,
+            received,
+            ended,
+        }
+    }
+
+    pub(crate) fn ended(&self) -> Ended {
+        self.ended.clone()
     }
 }
 
@@ -209,6 +229,9 @@ impl Body for RequestBody {
             && let Some(data) = frame.data_ref()
         {
             self.received.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        if frame.is_none() || self.body.is_end_stream() {
+            self.ended.0.store(true, Ordering::Release);
         }
         Poll::Ready(frame)
     }

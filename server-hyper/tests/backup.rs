@@ -20,7 +20,7 @@ use registry_storage::kv;
 use registry_storage::records::Records;
 use registry_storage::records::check;
 use registry_storage::testkit::read_all;
-use server_hyper::control::{Control, Held, SOCKET};
+use server_hyper::control::{Held, SOCKET, Socket};
 use server_hyper::{StoreOptions, Stores, TokioRuntime};
 
 use support::soon;
@@ -195,7 +195,7 @@ async fn a_backup_of_a_registry_in_use_has_all_that_was_acknowledged_and_nothing
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let busy = Busy::open(&path("data"));
-    let control = tokio::spawn(Control::bind(&path("data")).unwrap().serve(busy.stores.clone()));
+    let control = tokio::spawn(Socket::bind(&path("data")).unwrap().serve(busy.stores.clone()));
     let mut load = vec![tokio::spawn(busy.clone().collect())];
     load.extend((1..=3).map(|pusher| tokio::spawn(busy.clone().push_and_delete(pusher))));
     until("bytes are given back, and tags are kept", async || {
@@ -292,7 +292,7 @@ async fn a_client_that_vanishes_lets_go_of_what_it_held() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().to_owned();
     let busy = Busy::open(&data);
-    let control = tokio::spawn(Control::bind(&data).unwrap().serve(busy.stores.clone()));
+    let control = tokio::spawn(Socket::bind(&data).unwrap().serve(busy.stores.clone()));
     let held = tokio::task::spawn_blocking(move || Held::begin(&data).unwrap().unwrap())
         .await
         .unwrap();
@@ -326,7 +326,7 @@ async fn the_socket_is_its_owners_alone_however_long_its_path_and_whatever_was_l
         fs::create_dir(data.join("control.new")).unwrap();
         fs::write(data.join("control.new").join(SOCKET), "as was this").unwrap();
         let stores = Stores::open(&data, options()).unwrap();
-        let serving = tokio::spawn(Control::bind(&data).unwrap().serve(stores));
+        let serving = tokio::spawn(Socket::bind(&data).unwrap().serve(stores));
         let mode = fs::metadata(data.join(SOCKET)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(!data.join("control.new").exists());
@@ -349,7 +349,7 @@ async fn the_socket_is_its_owners_alone_however_long_its_path_and_whatever_was_l
 async fn a_request_that_is_not_known_is_refused_in_words() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let directory = tempfile::tempdir().unwrap();
-    let control = Control::bind(directory.path()).unwrap();
+    let control = Socket::bind(directory.path()).unwrap();
     let serving = tokio::spawn(control.serve(Stores::memory(LIFETIMES)));
     for (request, answer) in [
         ("{\"format\":{}}\n", "none that this"),

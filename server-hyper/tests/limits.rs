@@ -177,3 +177,26 @@ async fn whoever_sends_too_much_is_told_so_and_not_just_cut_off() {
         );
     }
 }
+
+#[tokio::test]
+async fn whoever_is_answered_before_the_end_of_its_request_is_told_that_the_connection_closes() {
+    let server = server_hyper::TestServer::in_memory().await.unwrap();
+    let head = |rest: &str| format!("PUT /v2/a/manifests/v1 HTTP/1.1\r\nhost: a\r\n{rest}\r\n");
+    let answer_to = async |request: String| {
+        let mut stream = TcpStream::connect(server.addr()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut said = Vec::new();
+        while !said.ends_with(b"\r\n\r\n") {
+            said.push(soon(stream.read_u8()).await.unwrap());
+        }
+        String::from_utf8(said).unwrap().to_ascii_lowercase()
+    };
+    // Refused for its announced length alone; none of the body was sent, nor will be.
+    let refused = answer_to(head(&format!("content-length: {}\r\n", 8 << 20))).await;
+    assert!(refused.starts_with("http/1.1 413"), "{refused}");
+    assert!(refused.contains("\r\nconnection: close\r\n"), "{refused}");
+    // Refused for what its body says, after all of it.
+    let refused = answer_to(head("content-length: 2\r\n") + "{}").await;
+    assert!(refused.starts_with("http/1.1 400"), "{refused}");
+    assert!(!refused.contains("connection: close"), "{refused}");
+}

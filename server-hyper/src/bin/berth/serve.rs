@@ -12,7 +12,7 @@ use registry_core::http::Service;
 use registry_core::wrappers::Authorized;
 use server_hyper::admin::Admin;
 use server_hyper::config::{Config, Durability, Loaded, Problem};
-use server_hyper::control::Control;
+use server_hyper::control::{Endpoint, Socket, Token};
 use server_hyper::metrics::Metrics;
 use server_hyper::tls::Tls;
 use server_hyper::{Handle, Server, Stores, TokioRuntime, logging};
@@ -104,8 +104,12 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     let admin = match config.admin_address() {
         None => None,
         Some(address) => {
+            let mut service = Admin::new(metrics, handle.clone(), stores.clone());
+            if let Some(token) = token(config) {
+                service = service.control(Endpoint::new(token, stores.clone(), false));
+            }
             let admin = Server::builder()
-                .service(Admin::new(metrics, handle.clone(), stores.clone()))
+                .service(service)
                 .listen(address)
                 .bind()
                 .await
@@ -245,13 +249,14 @@ fn reload_on_hangup(tls: Arc<Tls>) -> std::io::Result<JoinHandle<()>> {
     }))
 }
 
-/// Opens the socket in the data directory over which the registry is backed up. It can be served without.
+/// Opens the socket in the data directory over which the registry is backed up and looked after. It can be served
+/// without.
 fn control(config: &Config, stores: Stores) -> Option<JoinHandle<()>> {
     if config.memory {
         return None;
     }
-    match Control::bind(&config.data) {
-        Ok(control) => Some(tokio::spawn(control.serve(stores))),
+    match Socket::bind(&config.data) {
+        Ok(socket) => Some(tokio::spawn(socket.serve(stores))),
         Err(error) => {
             tracing::warn!(
                 error = &error as &dyn Error,
@@ -261,6 +266,17 @@ fn control(config: &Config, stores: Stores) -> Option<JoinHandle<()>> {
             None
         }
     }
+}
+
+/// What opens `/control` on the admin listener; without a data directory to keep it in there is none. It can be served
+/// without.
+fn token(config: &Config) -> Option<Token> {
+    if config.memory {
+        return None;
+    }
+    Token::of(&config.data)
+        .inspect_err(|error| tracing::warn!(error = error as &dyn Error, "no /control on the admin listener"))
+        .ok()
 }
 
 /// Gives back what was doomed, at once and then every `interval`, until aborted. Each run may be cut off anywhere.
