@@ -12,6 +12,7 @@ use registry_storage::fs::FsBytes;
 use registry_storage::kv::{self, EmbeddedKv, EngineKind, OpenError};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
 use registry_storage::records::Records;
+use registry_storage::records::check::{self, Report};
 
 use crate::runtime::TokioRuntime;
 
@@ -22,6 +23,8 @@ pub struct Stores {
     pub registry: Arc<dyn Registry>,
     /// Gives back what nothing names any more; to be run every now and then.
     pub janitor: Janitor,
+    records: Arc<Records>,
+    blobs: Arc<dyn BlobStore>,
     kv: Arc<dyn Kv>,
     /// The same, where it can be dumped.
     embedded: Option<Arc<EmbeddedKv>>,
@@ -117,13 +120,33 @@ impl Stores {
         let records = Arc::new(Records::new(Arc::clone(&kv), TokioRuntime::shared(), lifetimes));
         let blobs: Arc<dyn BlobStore> = Arc::clone(&bytes) as _;
         let janitor = Janitor::new(Arc::clone(&records) as _, Arc::clone(&blobs));
-        let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), options);
+        let registry = LocalRegistry::new(
+            Arc::clone(&records) as _,
+            Arc::clone(&blobs),
+            bytes,
+            TokioRuntime::shared(),
+            options,
+        );
         Stores {
             registry: Arc::new(registry),
             janitor,
+            records,
+            blobs,
             kv,
             embedded: None,
         }
+    }
+
+    /// Whether records and blobs agree, also while they are used; see [`Records::check`].
+    ///
+    /// # Errors
+    /// If they cannot be read at all.
+    pub async fn check(
+        &self,
+        options: check::Options,
+        tell: check::Tell<'_>,
+    ) -> registry_core::Result<Report> {
+        self.records.check(&*self.blobs, options, tell).await
     }
 
     /// Whether the records can be written, and what was written be read: a small commit, and its entry read back.

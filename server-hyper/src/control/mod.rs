@@ -12,6 +12,7 @@
 //! [`perform`], and a file of its own.
 
 mod client;
+mod fsck;
 mod http;
 mod line;
 mod snapshot;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use client::{Client, ClientError};
+pub use fsck::{Found, Fsck};
 pub use http::Endpoint;
 pub use line::{Line, Lines, answer};
 pub use snapshot::Held;
@@ -46,15 +48,19 @@ pub enum Request {
     /// The records as they are at one moment, and nothing unlinked until the connection ends. Over the socket only,
     /// and answered with a dump instead of lines: see [`Held`].
     Snapshot {},
+    /// Whether records and blobs agree; found are [`Found`]s, and the result is the check's
+    /// [`Report`](registry_storage::records::check::Report).
+    Fsck(Fsck),
 }
 
 /// Why a request has no result, for people.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Does what is asked, and makes the result of it. Each kind of request has a file of its own.
-async fn perform(request: Request, _stores: &Stores, _lines: &Lines) -> Result<Value, Failure> {
+async fn perform(request: Request, stores: &Stores, lines: &Lines) -> Result<Value, Failure> {
     match request {
         Request::Version {} => line::result(version::version()),
+        Request::Fsck(request) => line::result(fsck::fsck(request, stores, lines).await?),
         Request::Snapshot {} => Err("a backup is made over the socket in the data directory".into()),
     }
 }

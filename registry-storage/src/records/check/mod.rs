@@ -29,6 +29,7 @@ mod usage;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use registry_core::store::{BlobStore, Entry};
 use registry_core::{Digest, Result};
@@ -54,7 +55,7 @@ impl Records {
             records: self,
             blobs,
             options,
-            tell,
+            tell: Mutex::new(tell),
             report: Report::default(),
             status: None,
             usage: BTreeMap::new(),
@@ -73,7 +74,8 @@ struct Checker<'a> {
     records: &'a Records,
     blobs: &'a dyn BlobStore,
     options: Options,
-    tell: Tell<'a>,
+    /// Never locked: only what makes this shareable between threads.
+    tell: Mutex<Tell<'a>>,
     report: Report,
     /// What was found last about a repository's id, since records come sorted by it.
     status: Option<(String, Status)>,
@@ -162,7 +164,12 @@ impl Checker<'_> {
     }
 
     fn progress(&mut self) {
-        (self.tell)(Told::Progress(&self.report));
+        let report = self.report;
+        self.say(Told::Progress(&report));
+    }
+
+    fn say(&mut self, told: Told<'_>) {
+        (self.tell.get_mut().unwrap_or_else(PoisonError::into_inner))(told);
     }
 }
 

@@ -168,7 +168,7 @@ impl Checker<'_> {
         };
         self.report.findings += 1;
         self.report.repaired += u64::from(repair == Repair::Done);
-        (self.tell)(Told::Found(&finding));
+        self.say(Told::Found(&finding));
         Ok(Outcome::Told(repair))
     }
 

@@ -64,7 +64,7 @@ impl Checker<'_> {
     pub(super) async fn tell_usage(&mut self) -> Result<()> {
         for (id, held) in take(&mut self.usage) {
             if let Look::Found(named, _) = self.look::<values::Named>(&keys::named(&id)).await? {
-                (self.tell)(Told::Usage(&Usage {
+                self.say(Told::Usage(&Usage {
                     repository: named.name,
                     manifests: held.manifests,
                     manifest_bytes: held.manifest_bytes,

@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
   berth check --config /etc/berth.toml     say what that would do, and whether it can
   berth backup --data /srv/berth /mnt/b    back it up, while it serves
   berth restore /mnt/b --data /srv/new     make a registry out of that
-  berth fsck --deep --data /srv/berth      look at every record and every byte of a stopped one")]
+  berth fsck --deep --data /srv/berth      look at every record and every byte, while it serves")]
 struct Berth {
     #[command(subcommand)]
     command: Command,
@@ -39,7 +39,7 @@ enum Command {
     Backup(backup::Backup),
     /// Make a registry out of a backup, and check it.
     Restore(restore::Restore),
-    /// Check that the records of a stopped registry agree with each other and with the blobs.
+    /// Check that records agree with each other and with the blobs, and repair them; also while a server runs.
     Fsck(fsck::Fsck),
     /// Print the version.
     Version(version::Version),
