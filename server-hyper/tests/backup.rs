@@ -33,6 +33,7 @@ const LIFETIMES: Lifetimes = Lifetimes {
     upload_idle: Duration::from_secs(4 * 3600),
     longest_write: Duration::from_secs(600),
     longest_read: Duration::from_secs(600),
+    undo: Duration::from_secs(600),
 };
 
 fn caller() -> Context {

@@ -34,6 +34,9 @@ pub struct Lifetimes {
     pub longest_write: Duration,
     /// The longest that a reader may go on reading from a location that has been replaced.
     pub longest_read: Duration,
+    /// How long a deleted manifest or tag can be undeleted; zero for not at all. What it names takes up its room for as
+    /// long.
+    pub undo: Duration,
 }
 
 impl Default for Lifetimes {
@@ -46,6 +49,8 @@ impl Default for Lifetimes {
             upload_idle: 24 * HOUR,
             longest_write: HOUR,
             longest_read: 2 * HOUR,
+            // Over a weekend: what goes wrong on a Friday evening can be taken back on Monday.
+            undo: 72 * HOUR,
         }
     }
 }
@@ -187,6 +192,32 @@ pub enum EventKind {
         /// The tag and where it pointed.
         tag: TagMove,
     },
+    /// A manifest came back from the trash.
+    ManifestUndeleted {
+        /// Its name.
+        digest: Digest,
+        /// Its type.
+        media_type: String,
+        /// Its length in bytes.
+        size: u64,
+        /// The tags that came back with it.
+        tags: Vec<TagMove>,
+    },
+    /// A tag came back from the trash.
+    TagUndeleted {
+        /// The tag and where it points again.
+        tag: TagMove,
+    },
+    /// A manifest left the trash for good.
+    ManifestPurged {
+        /// Its name.
+        digest: Digest,
+    },
+    /// A deleted tag left the trash for good.
+    TagPurged {
+        /// The tag.
+        tag: Tag,
+    },
     /// A repository was deleted with all that was in it.
     RepositoryDeleted,
 }
@@ -272,7 +303,8 @@ pub trait ManifestStore: Send + Sync + 'static {
     /// A manifest with its bytes.
     async fn manifest_bytes(&self, repository: &RepositoryName, reference: &Reference) -> Result<Manifest>;
 
-    /// Deletes a manifest and its tags; what it pointed at gets a lease.
+    /// Deletes a manifest and its tags, into the [trash](crate::store::Undo) if there is one; what it pointed at gets a
+    /// lease. It is invisible at once, and if it points at very much, that is cleaned up later, in pieces.
     async fn delete_manifest(
         &self,
         ctx: &Context,

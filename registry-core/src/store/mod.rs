@@ -9,6 +9,7 @@ mod kv;
 mod location;
 mod manifest;
 mod reclaim;
+mod undo;
 
 pub use blob::{BlobStore, StoreError, UploadStore, is_full};
 pub use kv::{Entry, KEY_MAX, Kv, KvError, Precondition, Stamp, Txn, Write};
@@ -18,3 +19,6 @@ pub use manifest::{
     ManifestWrite, TagMove, UploadClaim,
 };
 pub use reclaim::{Collected, Doomed, Pending, Reclaim};
+pub use undo::{
+    DeletedTag, HISTORY_MAX, KeptTag, Order, TagChange, Trashed, Undeleted, Undo, roll_back,
+};

@@ -86,4 +86,12 @@ pub trait Reclaim: Send + Sync + 'static {
     /// `sweep_repository`: cleans up a piece, at most `limit` records, of repositories that were deleted. Whether
     /// anything is left.
     async fn sweep_repositories(&self, limit: usize) -> Result<bool>;
+
+    /// `sweep_manifest`: takes the edges of manifests that were deleted with too many of them for one transaction, at most
+    /// about `limit`; each goes with the lease and the queue entry that it leaves. Whether anything is left.
+    async fn sweep_manifests(&self, limit: usize) -> Result<bool>;
+
+    /// `purge_manifest`: purges at most `limit` of what has been in the trash until its window ended, oldest first, and
+    /// trims as many histories of tags. Whether more is due.
+    async fn purge_trash(&self, limit: usize) -> Result<bool>;
 }

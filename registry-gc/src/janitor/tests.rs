@@ -85,6 +85,14 @@ impl Reclaim for Waiting {
             _ => Err(damaged()),
         }
     }
+
+    async fn sweep_manifests(&self, _limit: usize) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn purge_trash(&self, _limit: usize) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 struct Nothing;

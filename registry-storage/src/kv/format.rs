@@ -13,9 +13,9 @@ use crate::identity::StoreId;
 /// Brings records from one format to the next.
 type Step = fn(&mut dyn Group) -> Result<(), Fault>;
 
-/// The first is from format 1 to 2. A step never changes once it is released: stores will be opened with it for as
-/// long as there are any of its format.
-const STEPS: [Step; layout::FORMAT as usize - 1] = [last_is_checked];
+/// Each with the format that it is from; it is to the next one, which is twice that. A step never changes once it is
+/// released: stores will be opened with it for as long as there are any of its format.
+const STEPS: [(u32, Step); layout::FORMAT.ilog2() as usize] = [(1, last_is_checked), (2, trash_is_known)];
 
 /// Format 2 has a checksum at what is stored about the last commit. It also has the store's identity, which whoever opens
 /// the store says: records alone have none.
@@ -29,6 +29,13 @@ fn last_is_checked(records: &mut dyn Group) -> Result<(), Fault> {
         // Who reads it next refuses it by name.
         Err(_) => Ok(()),
     }
+}
+
+/// Format 4 has records of what was deleted and may come back, and of edges that are still to be taken. Older records
+/// have none, and are right as they are; that the format is another keeps a version from them that would not count such
+/// an edge, and collect what it holds.
+fn trash_is_known(_records: &mut dyn Group) -> Result<(), Fault> {
+    Ok(())
 }
 
 /// What records say of themselves.
@@ -65,12 +72,14 @@ fn check(path: &Path, stored: Option<&[u8]>, new: bool, known: u32) -> Result<Op
     match format.map_err(|bad| damaged(path, bad.into()))? {
         None if new => Ok(None),
         None => Err(damaged(path, "it does not say which format it has".into())),
-        Some(0) => Err(damaged(path, "there is no format 0".into())),
         Some(found) if found > known => Err(OpenError::NewerFormat {
             path: path.to_owned(),
             found,
             known,
         }),
+        Some(found) if !found.is_power_of_two() => {
+            Err(damaged(path, format!("there is no format {found}").into()))
+        }
         Some(found) => Ok(Some(found)),
     }
 }
@@ -110,7 +119,7 @@ fn forward(
         Err(error) => return Ok(Err(error)),
     };
     if let Some(found) = format {
-        for step in &STEPS[found as usize - 1..known as usize - 1] {
+        for (_, step) in STEPS.iter().filter(|(from, _)| (found..known).contains(from)) {
             step(records)?;
         }
     }

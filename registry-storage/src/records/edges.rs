@@ -4,7 +4,8 @@ use registry_core::manifest::{Child, ChildKind};
 use registry_core::store::{ManifestWrite, Stamp, Txn};
 use registry_core::{Children, Digest, Error, ErrorKind, Result, Timestamp};
 
-use super::values::{V1, encode};
+use super::pieces::Put;
+use super::values::{Fate, V1, encode};
 use super::{Attempt, Records, keys, values};
 
 /// Parts of a transaction that is being put together: what it asserts and writes, and what it found missing.
@@ -161,50 +162,39 @@ impl Records {
         Ok(edges)
     }
 
-    /// Removes exactly the edges of the put that made `manifest`, which was read at `stamp`, and its place among its
-    /// subject's referrers. What an edge opened keeps a lease: the grace of the dereferenced; and everything it named an
-    /// entry in the collector's queue.
+    /// Takes exactly the edges of the put that made `manifest`, which was read at `stamp`, and its place among its
+    /// subject's referrers. Into the trash its list of children goes along, and stays.
     pub(super) async fn remove_edges(
         &self,
-        mut txn: Txn,
+        txn: Txn,
         repository: &str,
         digest: &Digest,
         (manifest, stamp): (&values::Manifest, Stamp),
+        fate: Fate,
         now: Timestamp,
     ) -> Result<Attempt<Txn>> {
-        // What belongs to a manifest that was deleted or put again meanwhile is gone with good reason.
-        let gone = async |what: String| {
-            let now = self.entry(&keys::manifest(repository, digest)).await?;
-            match now.is_some_and(|entry| entry.stamp == stamp) {
-                true => Err(Error::internal(what)),
-                false => Ok(Attempt::Again),
-            }
-        };
         let key = keys::children(repository, digest);
         let Some((children, _)) = self.get::<values::Children>(&key).await? else {
-            return gone(format!("record {key} is missing")).await;
+            // What belongs to a manifest that was deleted or put again meanwhile is gone with good reason.
+            let now = self.entry(&keys::manifest(repository, digest)).await?;
+            return match now.is_some_and(|entry| entry.stamp == stamp) {
+                true => Err(Error::internal(format!("record {key} is missing"))),
+                false => Ok(Attempt::Again),
+            };
         };
-        for blob in &children.blobs {
-            let edge = keys::edge(blob, repository, &manifest.put);
-            if self.entry(&edge).await?.is_none() {
-                // A deferred edge opened nothing, so it leaves nothing that does. An edge that was damaged may be mended
-                // before this is committed.
-                let deferred = keys::deferred(blob, repository, &manifest.put);
-                txn = self.add_pending(txn.delete(deferred).delete(edge), blob, now);
-            } else if let Some((_, entry)) = self.find_blob(blob).await? {
-                txn = txn.delete(edge).at(keys::blob(blob), entry.stamp);
-                txn = self.add_lease(txn, repository, blob, now);
-            } else {
-                return gone(format!("blob {blob} has an edge and no record")).await;
-            }
-        }
-        for child in &children.manifests {
-            txn = txn.delete(keys::parent(repository, child, &manifest.put));
-        }
+        let of = Put {
+            repository,
+            manifest: digest,
+            put: &manifest.put,
+        };
+        let mut txn = self.take_edges(txn, of, &children, fate, now).await?;
         if let Some(subject) = &manifest.subject {
             txn = txn.delete(keys::referrer(repository, subject, digest));
         }
-        Ok(Attempt::Done(txn.delete(key)))
+        if fate != Fate::Trash {
+            txn = txn.delete(key);
+        }
+        Ok(Attempt::Done(txn))
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `inline` | digest | bytes of a small blob |
 //! | `edge` | digest, repository id, put id | which manifest there names the blob |
 //! | `deferred` | digest, repository id, put id | the same, for a blob that was not there when the manifest was put |
+//! | `trashed` | digest, repository id, put id | an edge of a manifest in the trash: holds the blob, opens nothing; since format 4 |
 //! | `lease` | digest, end, repository id | nothing more |
 //! | `pending` | due, digest | nothing more: the collector's queue |
 //! | `upload` | upload id | claim |
@@ -25,6 +26,12 @@
 //! | `tag` | repository id, tag | digest |
 //! | `tagged` | repository id, digest, tag | nothing more |
 //! | `referrer` | repository id, subject, digest | descriptor |
+//! | `piece` | repository id, put id, number | edges of a deleted manifest that are still to be taken; since format 4 |
+//! | `trash` | repository id, digest | a deleted manifest that may come back; its `content` and `children` stay; since format 4 |
+//! | `untagged` | repository id, tag | a tag that was deleted on its own; since format 4 |
+//! | `purge` | when, repository id, digest or tag | nothing more: the trash in the order in which it goes; since format 4 |
+//! | `history` | repository id, tag, position | a move of the tag; since format 4 |
+//! | `trim` | repository id, tag | nothing more: its history may have grown too long; since format 4 |
 //! | `counter` | name, shard | amount |
 //! | `event` | position | what happened |
 
@@ -39,6 +46,9 @@ pub(super) const PENDING: &str = "pending/";
 pub(super) const EXPIRY: &str = "expiry/";
 pub(super) const DOOMED: &str = "doomed/";
 pub(super) const EVENT: &str = "event/";
+pub(super) const PIECE: &str = "piece/";
+pub(super) const PURGE: &str = "purge/";
+pub(super) const TRIM: &str = "trim/";
 
 pub(super) fn time(time: Timestamp) -> String {
     format!("{:016}", time.0)
@@ -90,6 +100,15 @@ pub(super) fn deferrals_of(digest: &Digest, repository: &str) -> String {
 
 pub(super) fn deferred(digest: &Digest, repository: &str, put: &str) -> String {
     format!("deferred/{digest}/{repository}/{put}")
+}
+
+/// Every edge to a blob from the trash.
+pub(super) fn trashed_edges(digest: &Digest) -> String {
+    format!("trashed/{digest}/")
+}
+
+pub(super) fn trashed(digest: &Digest, repository: &str, put: &str) -> String {
+    format!("trashed/{digest}/{repository}/{put}")
 }
 
 /// Every lease on a blob.
@@ -186,6 +205,47 @@ pub(super) fn referrers(repository: &str, subject: &Digest) -> String {
 
 pub(super) fn referrer(repository: &str, subject: &Digest, digest: &Digest) -> String {
     format!("referrer/{repository}/{subject}/{digest}")
+}
+
+/// Every piece of the edges of a put.
+pub(super) fn pieces_of(repository: &str, put: &str) -> String {
+    format!("{PIECE}{repository}/{put}/")
+}
+
+pub(super) fn piece(repository: &str, put: &str, number: usize) -> String {
+    format!("{PIECE}{repository}/{put}/{number:06}")
+}
+
+/// Every manifest in the trash of a repository.
+pub(super) fn trash_of(repository: &str) -> String {
+    format!("trash/{repository}/")
+}
+
+pub(super) fn trash(repository: &str, digest: &Digest) -> String {
+    format!("trash/{repository}/{digest}")
+}
+
+/// Every tag of a repository that was deleted on its own.
+pub(super) fn untagged_of(repository: &str) -> String {
+    format!("untagged/{repository}/")
+}
+
+pub(super) fn untagged(repository: &str, tag: &Tag) -> String {
+    format!("untagged/{repository}/{tag}")
+}
+
+/// `what` is a digest or a tag, which has no colon.
+pub(super) fn purge(when: Timestamp, repository: &str, what: impl std::fmt::Display) -> String {
+    format!("{PURGE}{}/{repository}/{what}", time(when))
+}
+
+/// Every move of a tag.
+pub(super) fn history(repository: &str, tag: &Tag) -> String {
+    format!("history/{repository}/{tag}/")
+}
+
+pub(super) fn trim(repository: &str, tag: &Tag) -> String {
+    format!("{TRIM}{repository}/{tag}")
 }
 
 /// Every shard of a counter.

@@ -9,7 +9,7 @@ use super::{Attempt, Records, keys, values};
 
 /// The longest prefix of `text` that has at most `max` bytes. A starting point cut to more than the longest name
 /// still sorts the same against every name.
-fn cut(text: &str, max: usize) -> &str {
+pub(super) fn cut(text: &str, max: usize) -> &str {
     let end = (0..=max.min(text.len()))
         .rev()
         .find(|end| text.is_char_boundary(*end))

@@ -7,11 +7,11 @@ use registry_core::{
 };
 
 use super::edges::missing;
-use super::values::{MARK, V1, decode, encode};
+use super::values::{Fate, MARK, V1, decode, encode};
 use super::{Attempt, Records, Repository, keys, values};
 
 /// Most tags that go in one transaction.
-const TAGS_AT_ONCE: usize = 10_000;
+const TAGS_AT_ONCE: usize = 5_000;
 
 impl Records {
     /// Resolves a reference. A tag may move, and the manifest that it has left be deleted, between the two reads; so
@@ -107,13 +107,17 @@ impl Records {
             }
             replaced => {
                 let put = format!("{:032x}", self.runtime.random());
-                if let Some((old, entry)) = replaced {
-                    let old = (old, entry.stamp);
-                    txn = match self.remove_edges(txn, id, digest, old, now).await? {
-                        Attempt::Done(txn) => txn,
-                        Attempt::Again => return Ok(Attempt::Again),
-                    };
-                }
+                let cleared = match replaced {
+                    Some((old, entry)) => {
+                        let old = (old, entry.stamp);
+                        self.remove_edges(txn, id, digest, old, Fate::Gone, now).await?
+                    }
+                    None => self.replace_trashed(txn, id, digest, now).await?,
+                };
+                txn = match cleared {
+                    Attempt::Done(txn) => txn,
+                    Attempt::Again => return Ok(Attempt::Again),
+                };
                 let edges = self.add_edges(txn, id, &put, write, now).await?;
                 if !edges.missing.is_empty() {
                     return Err(missing(&edges.missing));
@@ -140,7 +144,7 @@ impl Records {
         // Written even when nothing in it changed: a fresh stamp is what keeps a delete, which read the tags that
         // pointed here, from missing the one that this transaction adds.
         txn = txn.put(&key, encode(&manifest));
-        let (txn, moves) = self.move_tags(txn, id, write, now).await?;
+        let (txn, moves) = self.move_tags(txn, ctx, id, write, now).await?;
         let txn = self.charge(txn, &write.options.charge).await?;
         let event = EventKind::ManifestPut {
             digest: *digest,
@@ -168,10 +172,36 @@ impl Records {
         }
     }
 
+    /// A manifest that is put while it is in the trash leaves it, with the edges that it has there.
+    async fn replace_trashed(
+        &self,
+        txn: Txn,
+        repository: &str,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> Result<Attempt<Txn>> {
+        let key = keys::trash(repository, digest);
+        let Some((trashed, entry)) = self.get::<values::Trashed>(&key).await? else {
+            return Ok(Attempt::Done(txn.absent(key)));
+        };
+        let taken = self
+            .take_from_trash(txn, repository, digest, (&trashed, &entry), now)
+            .await;
+        match taken {
+            Ok(txn) => Ok(Attempt::Done(txn)),
+            // It left the trash meanwhile.
+            Err(_) if self.entry(&key).await?.is_none_or(|now| now.stamp != entry.stamp) => {
+                Ok(Attempt::Again)
+            }
+            Err(why) => Err(why),
+        }
+    }
+
     /// Points the tags at the manifest, each as it is expected to be.
     async fn move_tags(
         &self,
         mut txn: Txn,
+        ctx: &Context,
         repository: &str,
         write: &ManifestWrite,
         now: Timestamp,
@@ -196,16 +226,18 @@ impl Records {
                     }),
                 )
                 .put(keys::tagged(repository, &write.digest, tag), MARK);
-            moves.push(TagMove {
+            let moved = TagMove {
                 tag: tag.clone(),
                 from,
                 to: Some(write.digest),
-            });
+            };
+            txn = self.note_move(txn, ctx, repository, &moved, now);
+            moves.push(moved);
         }
         Ok((txn, moves))
     }
 
-    /// `delete_manifest`.
+    /// `delete_manifest`: into the trash, if there is one.
     pub(super) async fn try_delete_manifest(
         &self,
         ctx: &Context,
@@ -218,6 +250,10 @@ impl Records {
         let now = self.clock().await?;
         let parents = keys::parents(id, &digest);
         if let Some((key, parent)) = self.scan(&parents, None, 1).await?.pop() {
+            // An index that was deleted lists nothing any more, though that may not all be taken yet.
+            if self.sweep_put(id, &key[parents.len()..]).await? {
+                return Ok(Attempt::Again);
+            }
             let parent = decode::<values::Edge>(&key, &parent)?.manifest;
             return Err(Error::new(
                 ErrorKind::InUse,
@@ -230,10 +266,16 @@ impl Records {
             .assert_name(Txn::new().named("delete_manifest"), name, &repository, now)
             .at(&key, entry.stamp)
             .nothing_under(parents)
-            .delete(key)
-            .delete(keys::content(id, &digest));
+            .delete(key);
+        let fate = match self.has_trash() {
+            true => Fate::Trash,
+            false => Fate::Gone,
+        };
+        if fate == Fate::Gone {
+            txn = txn.delete(keys::content(id, &digest));
+        }
         txn = match self
-            .remove_edges(txn, id, &digest, (&manifest, entry.stamp), now)
+            .remove_edges(txn, id, &digest, (&manifest, entry.stamp), fate, now)
             .await?
         {
             Attempt::Done(txn) => txn,
@@ -247,7 +289,10 @@ impl Records {
                 .delete_some_tags(ctx, name, &repository, &digest, &tagged[..TAGS_AT_ONCE])
                 .await;
         }
-        let (txn, moves) = self.delete_tags(txn, id, &digest, &tagged).await?;
+        let (mut txn, moves) = self.delete_tags(txn, ctx, id, &digest, &tagged, now).await?;
+        if fate == Fate::Trash {
+            txn = self.add_to_trash(txn, ctx, id, (&digest, manifest), &moves, now);
+        }
         let txn = self.tell(
             txn,
             ctx,
@@ -269,8 +314,10 @@ impl Records {
     ) -> Result<Attempt<()>> {
         let now = self.clock().await?;
         let txn = self.assert_name(Txn::new().named("delete_tag"), name, repository, now);
-        let (mut txn, moves) = self.delete_tags(txn, &repository.id, digest, tagged).await?;
+        let id = repository.id.as_str();
+        let (mut txn, moves) = self.delete_tags(txn, ctx, id, digest, tagged, now).await?;
         for tag in moves {
+            txn = self.add_untagged(txn, ctx, id, (&tag.tag, digest), now);
             txn = self.tell(txn, ctx, name, now, EventKind::TagDeleted { tag });
         }
         self.commit(txn).await?;
@@ -282,9 +329,11 @@ impl Records {
     async fn delete_tags(
         &self,
         mut txn: Txn,
+        ctx: &Context,
         repository: &str,
         digest: &Digest,
         tagged: &[(String, Entry)],
+        now: Timestamp,
     ) -> Result<(Txn, Vec<TagMove>)> {
         let table = keys::tags_at(repository, digest);
         let mut moves = Vec::new();
@@ -297,12 +346,13 @@ impl Records {
                 .unchanged(&key, found.as_ref().map(|(_, entry)| entry))
                 .delete(mirror);
             if found.is_some_and(|(tag, _)| tag.digest == *digest) {
-                txn = txn.delete(key);
-                moves.push(TagMove {
+                let moved = TagMove {
                     tag,
                     from: Some(*digest),
                     to: None,
-                });
+                };
+                txn = self.note_move(txn.delete(key), ctx, repository, &moved, now);
+                moves.push(moved);
             }
         }
         Ok((txn, moves))
@@ -330,6 +380,8 @@ impl Records {
             from: Some(record.digest),
             to: None,
         };
+        let txn = self.note_move(txn, ctx, &repository.id, &moved, now);
+        let txn = self.add_untagged(txn, ctx, &repository.id, (tag, &record.digest), now);
         let txn = self.tell(txn, ctx, name, now, EventKind::TagDeleted { tag: moved });
         Ok(self.commit(txn).await?.map(|_| ()))
     }

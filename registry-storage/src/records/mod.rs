@@ -7,13 +7,17 @@ mod blobs;
 mod charges;
 pub mod check;
 mod edges;
+mod history;
 mod keys;
 mod lists;
 mod manifests;
 mod mend;
 mod past;
+mod pieces;
 mod reclaim;
 pub(crate) mod snapshot;
+mod trash;
+mod undelete;
 mod uploads;
 mod values;
 
@@ -118,6 +122,8 @@ macro_rules! attempt {
         }
     }};
 }
+
+use attempt;
 
 fn busy() -> Error {
     Error::new(

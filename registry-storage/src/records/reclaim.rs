@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use registry_core::store::{BlobState, Collected, Doomed, Entry, Location, Pending, Reclaim, Txn};
-use registry_core::{Digest, Error, Result, Timestamp, UploadId};
+use registry_core::{Context, Digest, Error, Result, Timestamp, UploadId};
 
 use super::past::is_whole;
-use super::values::{MARK, decode, encode};
+use super::values::{Fate, MARK, decode, encode};
 use super::{Attempt, Records, SLACK, keys, values};
 
 /// Most expired leases removed in one step.
@@ -30,7 +30,9 @@ impl Records {
     }
 
     async fn has_edges(&self, digest: &Digest) -> Result<bool> {
-        Ok(self.any_under(&keys::edges(digest)).await? || self.any_under(&keys::deferrals(digest)).await?)
+        Ok(self.any_under(&keys::edges(digest)).await?
+            || self.any_under(&keys::deferrals(digest)).await?
+            || self.any_under(&keys::trashed_edges(digest)).await?)
     }
 
     /// Removes a batch of leases that have expired. Whether any were found.
@@ -83,6 +85,7 @@ impl Records {
             .at(keys::blob(digest), read.stamp)
             .nothing_under(keys::edges(digest))
             .nothing_under(keys::deferrals(digest))
+            .nothing_under(keys::trashed_edges(digest))
             .nothing_under(keys::leases(digest));
         match blob.state {
             // `condemn`
@@ -136,16 +139,22 @@ impl Records {
                 .delete(key)
                 .delete(keys::content(repository, &digest));
             let removed = self
-                .remove_edges(txn, repository, &digest, (&manifest, entry.stamp), now)
+                .remove_edges(txn, repository, &digest, (&manifest, entry.stamp), Fate::Gone, now)
                 .await?;
             if let Attempt::Done(txn) = removed {
                 self.commit(txn).await?;
             }
         }
-        if any {
+        // Then the trash and what is left in pieces, for the same reason.
+        if any
+            || self.purge_all(&Context::system(), repository, limit).await?
+            || self.sweep_pieces(&format!("{}{repository}/", keys::PIECE), limit).await?
+        {
             return Ok(true);
         }
-        for table in ["tag", "tagged", "parent", "referrer", "children", "content"] {
+        for table in [
+            "tag", "tagged", "parent", "referrer", "children", "content", "history", "trim",
+        ] {
             let past = self
                 .look_past(&format!("{table}/{repository}/"), None, limit)
                 .await?;
@@ -301,5 +310,14 @@ impl Reclaim for Records {
             }
         }
         failed.map_or(Ok(false), Err)
+    }
+
+    async fn sweep_manifests(&self, limit: usize) -> Result<bool> {
+        self.sweep_pieces(keys::PIECE, limit).await
+    }
+
+    async fn purge_trash(&self, limit: usize) -> Result<bool> {
+        let trims = self.trim_histories(limit).await?;
+        Ok(self.purge_due(limit).await? || trims)
     }
 }

@@ -4,7 +4,9 @@
 use bytes::Bytes;
 use registry_core::manifest::ChildKind;
 use registry_core::store::{BlobRecord, BlobState, Entry, Location};
-use registry_core::{Algorithm, BlobInfo, Digest, Error, ManifestInfo, RepositoryName, Result, Timestamp};
+use registry_core::{
+    Algorithm, BlobInfo, Digest, Error, ManifestInfo, RepositoryName, Result, Tag as TagName, Timestamp,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -149,6 +151,64 @@ pub(super) struct Tag {
     pub(super) v: V1,
     pub(super) digest: Digest,
     pub(super) at: Timestamp,
+}
+
+/// A manifest in the trash.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Trashed {
+    pub(super) v: V1,
+    /// Its record as it was.
+    pub(super) manifest: Manifest,
+    pub(super) at: Timestamp,
+    pub(super) by: String,
+    pub(super) until: Timestamp,
+    /// The tags that went with it.
+    pub(super) tags: Vec<TagName>,
+}
+
+/// A tag that was deleted on its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Untagged {
+    pub(super) v: V1,
+    pub(super) digest: Digest,
+    pub(super) at: Timestamp,
+    pub(super) by: String,
+    pub(super) until: Timestamp,
+}
+
+/// A move of a tag.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Moved {
+    pub(super) v: V1,
+    pub(super) at: Timestamp,
+    pub(super) by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) to: Option<Digest>,
+}
+
+/// What becomes of the edges of a deleted put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Fate {
+    /// They go on holding what they name.
+    Trash,
+    /// They go.
+    Gone,
+    /// They go out of the trash.
+    Purged,
+}
+
+/// Edges of a deleted put that are still to be taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Piece {
+    pub(super) v: V1,
+    /// The manifest that was put.
+    pub(super) manifest: Digest,
+    pub(super) fate: Fate,
+    #[serde(flatten)]
+    pub(super) children: Children,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

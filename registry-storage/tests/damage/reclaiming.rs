@@ -20,6 +20,7 @@ fn at_once(house: &House) -> Records {
         upload_idle: Duration::ZERO,
         longest_write: Duration::ZERO,
         longest_read: Duration::ZERO,
+        undo: Duration::ZERO,
     };
     Records::new(house.kv.clone(), Counting::shared(), lifetimes)
 }

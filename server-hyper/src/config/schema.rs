@@ -291,6 +291,7 @@ impl Config {
         visit("lifetimes.upload_idle", &mut self.lifetimes.upload_idle);
         visit("lifetimes.longest_write", &mut self.lifetimes.longest_write);
         visit("lifetimes.longest_read", &mut self.lifetimes.longest_read);
+        visit("lifetimes.undo", &mut self.lifetimes.undo);
         visit("collector.interval", &mut self.collector.interval);
     }
 

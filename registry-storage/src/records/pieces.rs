@@ -1,0 +1,178 @@
+//! The edges of a deleted put: how they are taken, all at once or in pieces.
+//!
+//! A manifest that names very much is deleted by one small transaction, which makes it invisible and writes down its
+//! edges in pieces. Each piece is taken later in one transaction that consumes it, by put id, so that nobody's edges
+//! go but those of the put that was deleted; a crash leaves the pieces that are not taken yet. An edge goes on telling
+//! "exists" until its piece is taken; so the lease of the dereferenced goes with the edge, not with the delete.
+
+use registry_core::store::{Entry, Txn};
+use registry_core::{Digest, Error, Result, Timestamp};
+
+use super::past::is_whole;
+use super::values::{Fate, MARK, Piece, V1, decode, encode};
+use super::{Attempt, Records, keys, values};
+
+/// Most edges that go in one transaction: each is up to four writes.
+const EDGES_AT_ONCE: usize = 1000;
+
+/// Pieces that are read at once.
+const PAGE: usize = 16;
+
+/// Which put of which manifest.
+#[derive(Clone, Copy)]
+pub(super) struct Put<'a> {
+    pub(super) repository: &'a str,
+    pub(super) manifest: &'a Digest,
+    pub(super) put: &'a str,
+}
+
+impl Records {
+    /// Takes the edges of a put, or if there are too many leaves them in pieces for [`sweep_manifests`]. What an edge
+    /// opened keeps a lease: the grace of the dereferenced; and everything it named an entry in the collector's queue.
+    ///
+    /// [`sweep_manifests`]: registry_core::store::Reclaim::sweep_manifests
+    pub(super) async fn take_edges(
+        &self,
+        mut txn: Txn,
+        of: Put<'_>,
+        children: &values::Children,
+        fate: Fate,
+        now: Timestamp,
+    ) -> Result<Txn> {
+        if children.blobs.len() + children.manifests.len() <= EDGES_AT_ONCE {
+            return self.take_now(txn, of, children, fate, now).await;
+        }
+        let blobs = children.blobs.chunks(EDGES_AT_ONCE).map(|blobs| values::Children {
+            blobs: blobs.to_vec(),
+            ..values::Children::default()
+        });
+        let manifests = children
+            .manifests
+            .chunks(EDGES_AT_ONCE)
+            .map(|manifests| values::Children {
+                manifests: manifests.to_vec(),
+                ..values::Children::default()
+            });
+        for (number, children) in blobs.chain(manifests).enumerate() {
+            let piece = Piece {
+                v: V1,
+                manifest: *of.manifest,
+                fate,
+                children,
+            };
+            txn = txn.put(keys::piece(of.repository, of.put, number), encode(&piece));
+        }
+        Ok(txn)
+    }
+
+    async fn take_now(
+        &self,
+        mut txn: Txn,
+        of: Put<'_>,
+        children: &values::Children,
+        fate: Fate,
+        now: Timestamp,
+    ) -> Result<Txn> {
+        for blob in &children.blobs {
+            let edge = keys::edge(blob, of.repository, of.put);
+            let trashed = keys::trashed(blob, of.repository, of.put);
+            let opened = self.entry(&edge).await?.is_some();
+            // Deleted in any case: one that was damaged may be mended before this is committed.
+            txn = txn.delete(edge);
+            if fate != Fate::Trash {
+                txn = txn
+                    .delete(&trashed)
+                    .delete(keys::deferred(blob, of.repository, of.put));
+            } else if opened {
+                let value = values::Edge {
+                    v: V1,
+                    manifest: *of.manifest,
+                };
+                txn = txn.put(trashed, encode(&value));
+            }
+            txn = match self.find_blob(blob).await? {
+                Some((_, entry)) if opened => {
+                    self.add_lease(txn.at(keys::blob(blob), entry.stamp), of.repository, blob, now)
+                }
+                // What opened nothing leaves nothing that does. Out of the trash there is no grace: that was given
+                // when it went in.
+                _ if fate == Fate::Purged => txn.put(keys::pending(now, blob), MARK),
+                _ => self.add_pending(txn, blob, now),
+            };
+        }
+        for child in &children.manifests {
+            txn = txn.delete(keys::parent(of.repository, child, of.put));
+        }
+        Ok(txn)
+    }
+
+    /// Consumes the pieces that are left of a put: whoever takes them meanwhile is faster.
+    pub(super) async fn drop_pieces(&self, mut txn: Txn, repository: &str, put: &str) -> Result<Txn> {
+        for (key, entry) in self.all_under(&keys::pieces_of(repository, put)).await? {
+            txn = txn.at(&key, entry.stamp).delete(key);
+        }
+        Ok(txn)
+    }
+
+    /// Takes what is left of the edges of a deleted put, now. Whether there was any.
+    pub(super) async fn sweep_put(&self, repository: &str, put: &str) -> Result<bool> {
+        let pieces = self.all_under(&keys::pieces_of(repository, put)).await?;
+        for (key, entry) in &pieces {
+            self.sweep_one(key, entry).await?;
+        }
+        Ok(!pieces.is_empty())
+    }
+
+    /// `sweep_manifest`: takes one piece. How many edges it had.
+    async fn sweep_one(&self, key: &str, entry: &Entry) -> Result<usize> {
+        let parts: Vec<&str> = key[keys::PIECE.len()..].split('/').collect();
+        let [repository, put, _] = parts[..] else {
+            return Err(Error::internal(format!("record {key} is no piece")));
+        };
+        let piece: Piece = decode(key, entry)?;
+        let now = self.clock().await?;
+        let of = Put {
+            repository,
+            manifest: &piece.manifest,
+            put,
+        };
+        let (txn, name) = self.assert_id(Txn::new(), repository).await?;
+        // Of a deleted repository nothing comes back.
+        let (transition, fate) = match name {
+            Some(_) => ("sweep_manifest", piece.fate),
+            None => ("sweep_repository", Fate::Purged),
+        };
+        let txn = txn.named(transition).at(key, entry.stamp).delete(key);
+        let txn = self.take_now(txn, of, &piece.children, fate, now).await?;
+        // Whoever was faster has taken it.
+        let (Attempt::Done(_) | Attempt::Again) = self.commit(txn).await?;
+        Ok(piece.children.blobs.len() + piece.children.manifests.len())
+    }
+
+    /// Takes pieces under a prefix until `limit` edges went. Whether any piece is left; one that cannot be taken does
+    /// not keep the others from it.
+    pub(super) async fn sweep_pieces(&self, prefix: &str, limit: usize) -> Result<bool> {
+        let (mut taken, mut failed, mut after) = (0, None, None::<String>);
+        while taken < limit.max(1) {
+            let page = self.look_past(prefix, after.as_deref(), PAGE).await?;
+            for key in page.damaged.iter().filter(|key| is_whole(key)) {
+                tracing::error!(key, "a damaged piece of a deleted manifest is stepped over");
+            }
+            let Some((last, _)) = page.entries.last() else { break };
+            after = Some(last.clone());
+            for (key, entry) in &page.entries {
+                if taken >= limit.max(1) {
+                    break;
+                }
+                match self.sweep_one(key, entry).await {
+                    Ok(edges) => taken += edges.max(1),
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        match failed {
+            Some(error) if taken == 0 => Err(error),
+            _ => Ok(!self.look_past(prefix, None, 1).await?.entries.is_empty()),
+        }
+    }
+}
