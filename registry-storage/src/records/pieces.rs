@@ -42,10 +42,13 @@ impl Records {
         if children.blobs.len() + children.manifests.len() <= EDGES_AT_ONCE {
             return self.take_now(txn, of, children, fate, now).await;
         }
-        let blobs = children.blobs.chunks(EDGES_AT_ONCE).map(|blobs| values::Children {
-            blobs: blobs.to_vec(),
-            ..values::Children::default()
-        });
+        let blobs = children
+            .blobs
+            .chunks(EDGES_AT_ONCE)
+            .map(|blobs| values::Children {
+                blobs: blobs.to_vec(),
+                ..values::Children::default()
+            });
         let manifests = children
             .manifests
             .chunks(EDGES_AT_ONCE)
@@ -158,7 +161,9 @@ impl Records {
             for key in page.damaged.iter().filter(|key| is_whole(key)) {
                 tracing::error!(key, "a damaged piece of a deleted manifest is stepped over");
             }
-            let Some((last, _)) = page.entries.last() else { break };
+            let Some((last, _)) = page.entries.last() else {
+                break;
+            };
             after = Some(last.clone());
             for (key, entry) in &page.entries {
                 if taken >= limit.max(1) {

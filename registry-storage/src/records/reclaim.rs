@@ -139,7 +139,14 @@ impl Records {
                 .delete(key)
                 .delete(keys::content(repository, &digest));
             let removed = self
-                .remove_edges(txn, repository, &digest, (&manifest, entry.stamp), Fate::Gone, now)
+                .remove_edges(
+                    txn,
+                    repository,
+                    &digest,
+                    (&manifest, entry.stamp),
+                    Fate::Gone,
+                    now,
+                )
                 .await?;
             if let Attempt::Done(txn) = removed {
                 self.commit(txn).await?;
@@ -148,7 +155,9 @@ impl Records {
         // Then the trash and what is left in pieces, for the same reason.
         if any
             || self.purge_all(&Context::system(), repository, limit).await?
-            || self.sweep_pieces(&format!("{}{repository}/", keys::PIECE), limit).await?
+            || self
+                .sweep_pieces(&format!("{}{repository}/", keys::PIECE), limit)
+                .await?
         {
             return Ok(true);
         }

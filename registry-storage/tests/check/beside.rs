@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use registry_core::auth::Identity;
 use registry_core::runtime::Threads;
-use registry_core::store::{BlobStore, Kv, Lifetimes, Reclaim, UploadStore};
+use registry_core::store::{BlobStore, Kv, Lifetimes, Reclaim, Undo, UploadStore};
 use registry_core::{
     Context, Digest, LocalRegistry, MountFrom, Options, PutManifest, Reference, Registry, RepositoryName,
     Timestamp, once,
@@ -44,6 +44,7 @@ const LIFETIMES: Lifetimes = Lifetimes {
     upload_idle: Duration::from_secs(7200),
     longest_write: Duration::from_secs(600),
     longest_read: Duration::from_secs(600),
+    undo: Duration::from_secs(900),
 };
 
 impl Town {
@@ -164,6 +165,13 @@ impl Town {
             if deleted.is_ok() {
                 self.did(1);
             }
+            if round % 3 == 0
+                && let Ok(trash) = self.records.list_trash(&repository, None, 1).await
+                && let Some(trashed) = trash.items.first()
+            {
+                let digest = &trashed.digest;
+                let _purged_meanwhile = self.records.undelete(&ctx, &repository, digest, None).await;
+            }
             let blob = Digest::sha256(&[(round % 5) as u8; 17_000]);
             let _needed_or_gone = self.registry.delete_blob(&ctx, &repository, &blob).await;
             if round % 41 == 0 {
@@ -191,6 +199,8 @@ impl Town {
                 self.did(3);
             }
             records.sweep_repositories(10).await.unwrap();
+            records.sweep_manifests(10).await.unwrap();
+            records.purge_trash(10).await.unwrap();
         }
     }
 

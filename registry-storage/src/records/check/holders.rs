@@ -1,4 +1,4 @@
-//! Edges, deferred edges and leases: what holds blobs, and that it holds something for somebody.
+//! Edges, those that are deferred or of the trash, and leases: what holds blobs, and that it holds something for somebody.
 
 use bytes::Bytes;
 use registry_core::store::Entry;
@@ -35,7 +35,9 @@ impl Checker<'_> {
         let shown = self.status(id).await?.shown(id);
         let manifest = &edge.manifest;
         let unnamed = self
-            .unnamed(id, manifest, put, |children| children.blobs.contains(&blob))
+            .unnamed(table, id, manifest, put, |children| {
+                children.blobs.contains(&blob)
+            })
             .await?;
         if let Some(proof) = unnamed {
             let message =
@@ -61,9 +63,15 @@ impl Checker<'_> {
                     records.add_pending(txn.delete(key), &blob, now)
                 }),
             });
-        } else if table == Table::Edges && matches!(look, Look::Absent) {
+        } else if table != Table::Deferred && matches!(look, Look::Absent) {
             self.want(&blob);
-            let message = format!("manifest {manifest} in {shown} needs blob {blob}, which has no record");
+            let trash = if table == Table::Trashed {
+                "in the trash of"
+            } else {
+                "in"
+            };
+            let message =
+                format!("manifest {manifest} {trash} {shown} needs blob {blob}, which has no record");
             let proof = of(key, entry).absent(of_blob);
             told.push(
                 Suspicion::new(FindingKind::EdgeWithoutBlob, key, message, proof)

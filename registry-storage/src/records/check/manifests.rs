@@ -33,17 +33,17 @@ impl Checker<'_> {
         };
         let mut told = Vec::new();
         let status = self.status_for(id, key, entry, &mut told).await?;
-        let record = keys::manifest(id, &digest);
-        if self.is_there(&record).await? || !status.is_named() {
+        let (record, trash) = (keys::manifest(id, &digest), keys::trash(id, &digest));
+        if self.is_there(&record).await? || self.is_there(&trash).await? || !status.is_named() {
             return Ok(told);
         }
         let message = format!(
             "there are bytes of manifest {digest} in {}, and no manifest",
             status.shown(id)
         );
-        let proof = status.assert(of(key, entry), id).absent(&record);
+        let proof = status.assert(of(key, entry), id).absent(&record).absent(trash);
         let suspicion = Suspicion::new(FindingKind::ContentWithoutManifest, key, message, proof);
-        // Deleting a manifest takes the record and the bytes at once, so that the record was lost.
+        // What deletes a manifest moves the record to the trash or takes its bytes too, so that the record was lost.
         told.push(match self_named(&digest, &entry.value) {
             Some(parsed) => {
                 let size = entry.value.len() as u64;

@@ -24,6 +24,7 @@ mod queue;
 mod repositories;
 mod suspicion;
 mod tags;
+mod trash;
 mod uploads;
 mod usage;
 mod walk;
@@ -102,10 +103,25 @@ impl Checker<'_> {
             self.table(table).await?;
         }
         // Bytes bring back the records of manifests, these what they name, and that the rest.
-        for table in [T::Contents, T::Manifests, T::Children, T::Parents, T::Referrers] {
+        for table in [
+            T::Contents,
+            T::Trash,
+            T::Manifests,
+            T::Children,
+            T::Parents,
+            T::Referrers,
+        ] {
             self.table(table).await?;
         }
-        for table in [T::Tags, T::Mirrors] {
+        for table in [
+            T::Tags,
+            T::Mirrors,
+            T::Untagged,
+            T::Purges,
+            T::Pieces,
+            T::History,
+            T::Trims,
+        ] {
             self.table(table).await?;
         }
         // A record that gave up a location that is another's must not be mended there.
@@ -116,7 +132,7 @@ impl Checker<'_> {
         if self.options.deep {
             self.hash_all().await?;
         }
-        for table in [T::Edges, T::Deferred, T::Leases, T::Queue] {
+        for table in [T::Edges, T::Deferred, T::Trashed, T::Leases, T::Queue] {
             self.table(table).await?;
         }
         self.unqueued().await?;
@@ -145,13 +161,18 @@ impl Checker<'_> {
             Table::Mirrors => self.mirror(key, entry).await,
             Table::Blobs => self.blob(key, entry).await,
             Table::Inline => self.inline(key, entry).await,
-            Table::Edges | Table::Deferred => self.edge(table, key, entry).await,
+            Table::Edges | Table::Deferred | Table::Trashed => self.edge(table, key, entry).await,
             Table::Leases => self.lease(key, entry).await,
             Table::Queue => Ok(queue::entry(key, entry)),
             Table::Uploads => self.upload(key, entry).await,
             Table::Expiries => self.expiry(key, entry).await,
             Table::Doomed => self.doomed(key, entry).await,
             Table::Events => Ok(repositories::event(key, entry)),
+            Table::Trash => self.trash(key, entry).await,
+            Table::Untagged => self.untagged(key, entry).await,
+            Table::Purges => Ok(trash::purge(key, entry)),
+            Table::Pieces => self.piece(key, entry).await,
+            Table::History | Table::Trims => self.history(table, key, entry).await,
         }
     }
 

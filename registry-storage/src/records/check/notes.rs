@@ -6,7 +6,7 @@ use registry_core::{Descriptor, Digest, Result};
 
 use super::super::values;
 use super::suspicion::{Suspicion, as_seen, of};
-use super::walk::{Look, decode, not_a_key};
+use super::walk::{Look, Table, decode, not_a_key};
 use super::{Checker, FindingKind, digest, keys, parts};
 
 impl Checker<'_> {
@@ -18,7 +18,8 @@ impl Checker<'_> {
         let status = self.status_for(id, key, entry, &mut told).await?;
         let legible = decode::<values::Children>(key, entry);
         let (manifest, content) = (keys::manifest(id, &digest), keys::content(id, &digest));
-        if self.is_there(&manifest).await? {
+        let trash = keys::trash(id, &digest);
+        if self.is_there(&manifest).await? || self.is_there(&trash).await? {
             // Those of a manifest whose bytes can be read were compared with them.
             if let Err(suspicion) = legible
                 && matches!(self.bytes(&content).await?, Look::Absent | Look::Damaged)
@@ -32,7 +33,7 @@ impl Checker<'_> {
                 "there is a list of children of manifest {digest} in {}, and no manifest",
                 status.shown(id)
             );
-            let proof = status.assert(of(key, entry), id).absent(manifest);
+            let proof = status.assert(of(key, entry), id).absent(manifest).absent(trash);
             let suspicion = Suspicion::new(FindingKind::ContentWithoutManifest, key, message, proof);
             told.push(match self.is_there(&content).await? {
                 true => suspicion.advise("push the manifest again"),
@@ -57,7 +58,7 @@ impl Checker<'_> {
             }
         };
         let unnamed = self
-            .unnamed(id, &edge.manifest, put, |children| {
+            .unnamed(Table::Parents, id, &edge.manifest, put, |children| {
                 children.manifests.contains(&child)
             })
             .await?;
@@ -108,23 +109,46 @@ impl Checker<'_> {
         Ok(told)
     }
 
-    /// The proof that a manifest is not there, or was not put by that put, or does not name what `names` looks for;
-    /// nothing if it does, and in doubt. The list of children is asked first, and its bytes before anything is said.
+    /// The proof that an edge in `table` is of no manifest that was put by that put and names what `names` looks for, nor
+    /// still to be taken; nothing if it is, and in doubt. The list of children is asked first, and the bytes before
+    /// anything is said.
     pub(super) async fn unnamed(
         &self,
+        table: Table,
         id: &str,
         manifest: &Digest,
         put: &str,
         names: impl Fn(&values::Children) -> bool + Send,
     ) -> Result<Option<Txn>> {
-        let key = keys::manifest(id, manifest);
-        let look = self.look::<values::Manifest>(&key).await?;
-        let proof = as_seen(Txn::new(), &key, &look);
-        let record = match look {
-            Look::Absent => return Ok(Some(proof)),
-            Look::Found(record, _) if record.put != put => return Ok(Some(proof)),
-            Look::Found(record, _) => record,
-            Look::Damaged | Look::Illegible(_) => return Ok(None),
+        let (live, trash) = (keys::manifest(id, manifest), keys::trash(id, manifest));
+        let mut proof = Txn::new();
+        let mut record = None;
+        // In the trash a manifest keeps what is deferred, and what its edges have become.
+        if table != Table::Trashed {
+            let look = self.look::<values::Manifest>(&live).await?;
+            proof = as_seen(proof, &live, &look);
+            match look {
+                Look::Found(found, _) if found.put == put => record = Some(found),
+                Look::Found(..) | Look::Absent => {}
+                Look::Damaged | Look::Illegible(_) => return Ok(None),
+            }
+        }
+        if matches!(table, Table::Trashed | Table::Deferred) && record.is_none() {
+            let look = self.look::<values::Trashed>(&trash).await?;
+            proof = as_seen(proof, &trash, &look);
+            match look {
+                Look::Found(found, _) if found.manifest.put == put => record = Some(found.manifest),
+                Look::Found(..) | Look::Absent => {}
+                Look::Damaged | Look::Illegible(_) => return Ok(None),
+            }
+        }
+        let pieces = keys::pieces_of(id, put);
+        if self.any_under(&pieces).await? {
+            return Ok(None);
+        }
+        proof = proof.nothing_under(pieces);
+        let Some(record) = record else {
+            return Ok(Some(proof));
         };
         let noted = self
             .look::<values::Children>(&keys::children(id, manifest))

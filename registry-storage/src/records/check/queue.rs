@@ -63,7 +63,9 @@ impl Checker<'_> {
     }
 
     async fn has_edges(&self, blob: &Digest) -> Result<bool> {
-        Ok(self.any_under(&keys::edges(blob)).await? || self.any_under(&keys::deferrals(blob)).await?)
+        Ok(self.any_under(&keys::edges(blob)).await?
+            || self.any_under(&keys::deferrals(blob)).await?
+            || self.any_under(&keys::trashed_edges(blob)).await?)
     }
 
     async fn any(&self, keys: &[String]) -> Result<bool> {
@@ -129,7 +131,8 @@ impl Checker<'_> {
             let mut proof = Txn::new()
                 .at(&key, stamp)
                 .nothing_under(keys::edges(blob))
-                .nothing_under(keys::deferrals(blob));
+                .nothing_under(keys::deferrals(blob))
+                .nothing_under(keys::trashed_edges(blob));
             for entry in entries {
                 proof = proof.absent(entry);
             }

@@ -9,7 +9,7 @@ use super::walk::{Look, Walk, decode, not_a_key};
 use super::{Checker, FindingKind, keys};
 
 /// Every table that is checked; what is in others is only read.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 28] = [
     "blob",
     "children",
     "content",
@@ -20,16 +20,23 @@ const KNOWN: [&str; 21] = [
     "edge",
     "event",
     "expiry",
+    "history",
     "inline",
     "lease",
     "manifest",
     "named",
     "parent",
     "pending",
+    "piece",
+    "purge",
     "referrer",
     "repository",
     "tag",
     "tagged",
+    "trash",
+    "trashed",
+    "trim",
+    "untagged",
     "upload",
 ];
 

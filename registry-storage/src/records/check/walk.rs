@@ -54,6 +54,13 @@ pub(super) enum Table {
     Expiries,
     Doomed,
     Events,
+    Trash,
+    Trashed,
+    Untagged,
+    Purges,
+    Pieces,
+    History,
+    Trims,
 }
 
 impl Table {
@@ -79,6 +86,13 @@ impl Table {
             Table::Expiries => keys::EXPIRY,
             Table::Doomed => keys::DOOMED,
             Table::Events => keys::EVENT,
+            Table::Trash => "trash/",
+            Table::Trashed => "trashed/",
+            Table::Untagged => "untagged/",
+            Table::Purges => keys::PURGE,
+            Table::Pieces => keys::PIECE,
+            Table::History => "history/",
+            Table::Trims => keys::TRIM,
         }
     }
 
@@ -86,7 +100,7 @@ impl Table {
     pub(super) fn page(self) -> usize {
         match self {
             Table::Contents | Table::Children | Table::Referrers => 4,
-            Table::Inline => 16,
+            Table::Inline | Table::Pieces => 16,
             Table::Events => 50,
             _ => 500,
         }
