@@ -187,14 +187,7 @@ impl Records {
         let taken = self
             .take_from_trash(txn, repository, digest, (&trashed, &entry), now)
             .await;
-        match taken {
-            Ok(txn) => Ok(Attempt::Done(txn)),
-            // It left the trash meanwhile.
-            Err(_) if self.entry(&key).await?.is_none_or(|now| now.stamp != entry.stamp) => {
-                Ok(Attempt::Again)
-            }
-            Err(why) => Err(why),
-        }
+        self.unless_gone(&key, &entry, taken).await
     }
 
     /// Points the tags at the manifest, each as it is expected to be.
@@ -251,7 +244,7 @@ impl Records {
         let parents = keys::parents(id, &digest);
         if let Some((key, parent)) = self.scan(&parents, None, 1).await?.pop() {
             // An index that was deleted lists nothing any more, though that may not all be taken yet.
-            if self.sweep_put(id, &key[parents.len()..]).await? {
+            if self.sweep_put(id, &key[parents.len()..]).await? || self.entry(&key).await?.is_none() {
                 return Ok(Attempt::Again);
             }
             let parent = decode::<values::Edge>(&key, &parent)?.manifest;

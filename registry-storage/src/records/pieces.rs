@@ -12,8 +12,8 @@ use super::past::is_whole;
 use super::values::{Fate, MARK, Piece, V1, decode, encode};
 use super::{Attempt, Records, keys, values};
 
-/// Most edges that go in one transaction: each is up to four writes.
-const EDGES_AT_ONCE: usize = 1000;
+/// Most edges that go in one transaction: each is up to five writes. An image has some tens.
+const EDGES_AT_ONCE: usize = 500;
 
 /// Pieces that are read at once.
 const PAGE: usize = 16;

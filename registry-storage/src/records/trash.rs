@@ -121,6 +121,21 @@ impl Records {
         self.take_edges(txn, of, &children, Fate::Purged, now).await
     }
 
+    /// What failed for want of what belongs to a record is to be tried again if the record has changed: then that is gone
+    /// with good reason.
+    pub(super) async fn unless_gone<T>(
+        &self,
+        key: &str,
+        read: &Entry,
+        outcome: Result<T>,
+    ) -> Result<Attempt<T>> {
+        match outcome {
+            Ok(done) => Ok(Attempt::Done(done)),
+            Err(_) if self.entry(key).await?.is_none_or(|now| now.stamp != read.stamp) => Ok(Attempt::Again),
+            Err(why) => Err(why),
+        }
+    }
+
     /// What a manifest in the trash named.
     pub(super) async fn children_of(&self, repository: &str, digest: &Digest) -> Result<values::Children> {
         let key = keys::children(repository, digest);
@@ -151,11 +166,10 @@ impl Records {
         }
         let read = (&trashed, &entry);
         let taken = self.take_from_trash(txn, repository, digest, read, now).await;
-        // Somebody was faster, and nothing of it is there any more.
-        if taken.is_err() && self.entry(&key).await?.is_none_or(|now| now.stamp != entry.stamp) {
+        let Attempt::Done(taken) = self.unless_gone(&key, &entry, taken).await? else {
             return Ok(Attempt::Again);
-        }
-        txn = taken?
+        };
+        txn = taken
             .delete(keys::content(repository, digest))
             .delete(keys::children(repository, digest));
         txn = match &name {

@@ -39,19 +39,17 @@ impl Records {
             return Err(not_in_the_trash(&Reference::Digest(*digest)));
         };
         let now = self.clock().await?;
-        let Some(content) = self.entry(&keys::content(id, digest)).await? else {
-            // It was purged between the two reads, or its bytes are lost.
-            return match self.entry(&key).await? {
-                Some(now) if now.stamp == entry.stamp => Err(error::manifest_lost(digest)),
-                _ => Ok(Attempt::Again),
-            };
+        let content = self.entry(&keys::content(id, digest)).await?;
+        let content = content.ok_or_else(|| error::manifest_lost(digest));
+        let Attempt::Done(content) = self.unless_gone(&key, &entry, content).await? else {
+            return Ok(Attempt::Again);
         };
         let mut manifest = trashed.manifest;
         let txn = self
             .assert_name(Txn::new().named("undelete"), name, &repository, now)
             .at(&key, entry.stamp)
             .absent(keys::manifest(id, digest))
-            .delete(key)
+            .delete(&key)
             .delete(keys::purge(trashed.until, id, digest));
         let txn = self.drop_pieces(txn, id, &manifest.put).await?;
         let of = Put {
@@ -59,9 +57,13 @@ impl Records {
             manifest: digest,
             put: &manifest.put,
         };
-        let restored = self.restore_edges(txn, of, manifest.deferred).await?;
+        let restored = self.restore_edges(txn, of, manifest.deferred).await;
+        let Attempt::Done(restored) = self.unless_gone(&key, &entry, restored).await? else {
+            return Ok(Attempt::Again);
+        };
         if !restored.missing.is_empty() {
-            return Err(self.needs(id, digest, &restored.missing).await?);
+            let refused = Err(self.needs(id, digest, &restored.missing).await?);
+            return self.unless_gone(&key, &entry, refused).await;
         }
         let mut txn = restored.txn;
         manifest.deferred |= restored.deferred;

@@ -155,7 +155,7 @@ fn what_a_deleted_manifest_deferred_is_collected_when_it_came_meanwhile() {
             .await
             .unwrap();
         let interrupted = !house.interrupted.disarm();
-        house.live_for(60 * HOUR).await;
+        house.live_for(140 * HOUR).await;
         assert_eq!(
             house.records.blob_record(&blob.digest).await.unwrap(),
             None,

@@ -280,6 +280,8 @@ impl House {
         for id in self.records.expired_uploads(1000).await.unwrap() {
             self.records.abandon(&id).await.unwrap();
         }
+        while self.records.purge_trash(1000).await.unwrap() {}
+        while self.records.sweep_manifests(1000).await.unwrap() {}
         while self.records.sweep_repositories(1000).await.unwrap() {}
         for doomed in self.records.doomed(None, 1000).await.unwrap() {
             self.bytes.unlink(&doomed.location).await.unwrap();
