@@ -113,7 +113,7 @@ impl Records {
                         self.remove_edges(txn, id, digest, old, Fate::Replaced, now)
                             .await?
                     }
-                    None => self.replace_trashed(txn, id, digest, now).await?,
+                    None => self.replace_trashed(txn, id, write, now).await?,
                 };
                 txn = match cleared {
                     Attempt::Done(txn) => txn,
@@ -178,10 +178,16 @@ impl Records {
         &self,
         txn: Txn,
         repository: &str,
-        digest: &Digest,
+        write: &ManifestWrite,
         now: Timestamp,
     ) -> Result<Attempt<Txn>> {
+        let digest = &write.digest;
         let key = keys::trash(repository, digest);
+        if let Err(KvError::Damaged { .. }) = self.kv.get(&key).await {
+            let size = write.bytes.len() as u64;
+            self.restore_trash(repository, digest, &write.parsed, size)
+                .await?;
+        }
         let Some((trashed, entry)) = self.get::<values::Trashed>(&key).await? else {
             return Ok(Attempt::Done(txn.absent(key)));
         };

@@ -1,6 +1,6 @@
 //! Damaged keys: the checksum covers them, so that what is damaged may name something else.
 
-use registry_core::store::{ManifestStore, Reclaim};
+use registry_core::store::{ManifestStore, Reclaim, Undo};
 use registry_core::{Digest, ErrorKind, Registry, Verify};
 use registry_storage::testkit::block_on;
 
@@ -229,7 +229,20 @@ fn a_manifest_that_is_damaged_and_its_edge_too_can_be_put_again_and_deleted() {
             .delete_manifest(&house.pusher, &name("a"), &digest)
             .await
             .unwrap();
-        for table in ["edge/", "manifest/", "children/", "content/", "tag"] {
+        house
+            .records
+            .purge(&house.pusher, &name("a"), &digest)
+            .await
+            .unwrap();
+        for table in [
+            "edge/",
+            "manifest/",
+            "children/",
+            "content/",
+            "tag/",
+            "tagged/",
+            "tra",
+        ] {
             assert!(house.keys_of(table).await.is_empty(), "{table}");
         }
     });

@@ -1,6 +1,6 @@
 //! Damaged records.
 
-use registry_core::store::{Reclaim, Txn};
+use registry_core::store::{Reclaim, Txn, Undo};
 use registry_core::{Digest, ErrorKind, Reference, Registry, Verify};
 use registry_storage::testkit::block_on;
 
@@ -130,6 +130,59 @@ fn whichever_record_is_damaged_the_next_push_brings_everything_back() {
     });
 }
 
+/// Every record is damaged in turn while two manifests are in the trash. They come back whole, or one push brings
+/// everything back, and the other repository goes on.
+#[test]
+fn whichever_record_is_damaged_what_is_in_the_trash_comes_back_or_can_be_pushed() {
+    async fn deleted(world: &World) -> House {
+        let house = House::new(Verify::Full, 100);
+        world.push(&house, "a").await;
+        world.push(&house, "b").await;
+        for manifest in [&world.referrer, &world.image] {
+            let digest = Digest::sha256(manifest.as_bytes());
+            let deleted = house
+                .registry
+                .delete_manifest(&house.pusher, &name("a"), &digest)
+                .await;
+            deleted.unwrap();
+        }
+        house
+    }
+    block_on(async {
+        let world = World::new();
+        let keys = deleted(&world).await.keys().await;
+        let mut damaged = 0;
+        for at in 0..keys.len() {
+            let house = deleted(&world).await;
+            let key = house.keys().await[at].clone();
+            if key.starts_with("content/") || key.starts_with("inline/") {
+                continue;
+            }
+            house.damage_record(&key);
+            while house.records.purge_trash(100).await.unwrap() {}
+            let mut back = true;
+            for manifest in [&world.image, &world.referrer] {
+                let digest = Digest::sha256(manifest.as_bytes());
+                let undeleted = house
+                    .records
+                    .undelete(&house.pusher, &name("a"), &digest, None)
+                    .await;
+                // Its tags are known to its record in the trash alone.
+                back &= undeleted.is_ok_and(|undeleted| undeleted.tags.len() == 1);
+            }
+            assert!(
+                back || key.starts_with("trash/") || key.starts_with("blob/"),
+                "{key}"
+            );
+            world.push(&house, "a").await;
+            assert_eq!(world.faults(&house, "a").await, [""; 0], "{key}");
+            assert_eq!(world.faults(&house, "b").await, [""; 0], "{key}");
+            damaged += 1;
+        }
+        assert!(damaged > 30, "{damaged}");
+    });
+}
+
 #[test]
 fn a_manifest_whose_bytes_are_damaged_is_an_error_that_says_so_until_it_is_put_again() {
     block_on(async {
@@ -202,6 +255,11 @@ fn a_manifest_whose_record_is_lost_is_put_again_and_leaves_nothing_behind_when_i
         house
             .registry
             .delete_manifest(&house.pusher, &name("a"), &digest)
+            .await
+            .unwrap();
+        house
+            .records
+            .purge(&house.pusher, &name("a"), &digest)
             .await
             .unwrap();
         let left: Vec<String> = house.keys().await;

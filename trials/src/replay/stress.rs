@@ -26,7 +26,7 @@ use crate::crash::random::Random;
 const BUCKET: Duration = Duration::from_secs(60);
 
 /// Ticks after the last client has left: more than anything lasts.
-const ENDING: u64 = 20;
+const ENDING: u64 = 30;
 
 /// What keeps the records and the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -124,10 +124,10 @@ fn lifetimes(work: Work) -> Lifetimes {
         },
         bucket: BUCKET,
         grace: 2 * BUCKET,
-        second_delay: BUCKET,
+        second_delay: 3 * BUCKET,
         upload_idle: 3 * BUCKET,
-        longest_write: 2 * BUCKET,
-        longest_read: 2 * BUCKET,
+        longest_write: 3 * BUCKET,
+        longest_read: 3 * BUCKET,
     }
 }
 
