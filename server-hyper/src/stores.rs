@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, Undo, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
-use registry_gc::{Collector, Hold, Settings};
+use registry_gc::{Collector, Hold, ScrubOptions, Scrubber, Settings};
 use registry_storage::Durability;
 use registry_storage::backup::{DumpError, Dumped};
 use registry_storage::fs::FsBytes;
@@ -26,6 +26,8 @@ pub struct Stores {
     /// The trash of its repositories, and the history of their tags.
     pub undo: Arc<dyn Undo>,
     alone: bool,
+    records: Arc<Records>,
+    blobs: Arc<dyn BlobStore>,
     kv: Arc<dyn Kv>,
     /// The same, where it can be dumped.
     embedded: Option<Arc<EmbeddedKv>>,
@@ -132,6 +134,12 @@ impl Stores {
         })
     }
 
+    /// What reads all of it again; to be run, once.
+    pub fn scrubber(&self, options: ScrubOptions) -> Scrubber {
+        let (records, blobs) = (Arc::clone(&self.records), Arc::clone(&self.blobs));
+        Scrubber::new(records, blobs, TokioRuntime::shared(), options)
+    }
+
     fn on<B: BlobStore + UploadStore>(
         kv: Arc<dyn Kv>,
         bytes: Arc<B>,
@@ -147,12 +155,20 @@ impl Stores {
             Settings::default(),
         );
         let undo = Arc::clone(&records) as _;
-        let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), options);
+        let registry = LocalRegistry::new(
+            Arc::clone(&records) as _,
+            Arc::clone(&blobs),
+            bytes,
+            TokioRuntime::shared(),
+            options,
+        );
         Stores {
             registry: Arc::new(registry),
             collector,
             undo,
             alone: false,
+            records,
+            blobs,
             kv,
             embedded: None,
         }

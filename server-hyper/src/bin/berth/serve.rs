@@ -82,6 +82,10 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     let tls = tls(loaded)?;
     let stores = stores(loaded)?;
     let metrics = Metrics::new();
+    let scrubber = config.scrub.options().map(|options| stores.scrubber(options));
+    if let Some(scrubber) = &scrubber {
+        metrics.watch_scrub(scrubber.clone());
+    }
     metrics.collector(stores.collector.clone());
 
     // Nothing is allowed that no rule allows; the one rule there is so far is what `allow_anonymous` stands for.
@@ -129,6 +133,7 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
         stores.collector.clone(),
         stop_collecting.clone(),
     ))];
+    background.extend(scrubber.map(|scrubber| tokio::spawn(async move { scrubber.run().await })));
     background.extend(control(config, stores));
     if let Some(tls) = tls {
         background.push(tokio::spawn(Arc::clone(&tls).watch(config.tls.reload)));
