@@ -2,8 +2,10 @@
 //!
 //! Labels come from closed sets, never from what a client sends: no repository, tag or path appears here.
 
-use std::sync::Arc;
+mod collection;
+
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Method;
@@ -61,6 +63,7 @@ pub struct Metrics {
     sent: Counter<u64, AtomicU64>,
     connections: Gauge<i64, AtomicI64>,
     accepted: Counter<u64, AtomicU64>,
+    collector: Arc<OnceLock<registry_gc::Collector>>,
 }
 
 impl Default for Metrics {
@@ -110,7 +113,10 @@ impl Metrics {
             "Connections that were accepted",
             accepted.clone(),
         );
+        let collector = Arc::default();
+        registry.register_collector(Box::new(collection::Collection(Arc::clone(&collector))));
         Metrics {
+            collector,
             registry: Arc::new(registry),
             requests,
             latency,
@@ -120,6 +126,11 @@ impl Metrics {
             connections,
             accepted,
         }
+    }
+
+    /// Tells of this collector too. The first that is given stays.
+    pub fn collector(&self, collector: registry_gc::Collector) {
+        let _another_was_given = self.collector.set(collector);
     }
 
     /// Everything as [`CONTENT_TYPE`].

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
-use registry_gc::{Hold, Janitor};
+use registry_gc::{Collector, Hold, Settings};
 use registry_storage::Durability;
 use registry_storage::backup::{DumpError, Dumped};
 use registry_storage::fs::FsBytes;
@@ -20,8 +20,9 @@ use crate::runtime::TokioRuntime;
 pub struct Stores {
     /// The registry.
     pub registry: Arc<dyn Registry>,
-    /// Gives back what nothing names any more; to be run every now and then.
-    pub janitor: Janitor,
+    /// Gives back what nothing points at any more; to be [run](Collector::run) every now and then, or to
+    /// [work](Collector::work) all the time.
+    pub collector: Collector,
     kv: Arc<dyn Kv>,
     /// The same, where it can be dumped.
     embedded: Option<Arc<EmbeddedKv>>,
@@ -99,12 +100,21 @@ impl Stores {
         }
     }
 
+    /// The same, with a collector that works like this.
+    #[must_use]
+    pub fn collecting(self, settings: Settings) -> Self {
+        Stores {
+            collector: self.collector.with(settings),
+            ..self
+        }
+    }
+
     /// Holds all blobs, so that the records can be dumped and what they name be copied; `None` in memory.
     pub fn snapshot(&self) -> Option<Snapshot> {
         let kv = Arc::clone(self.embedded.as_ref()?);
         Some(Snapshot {
             kv,
-            _hold: self.janitor.hold(),
+            _hold: self.collector.hold(),
         })
     }
 
@@ -116,11 +126,16 @@ impl Stores {
     ) -> Self {
         let records = Arc::new(Records::new(Arc::clone(&kv), TokioRuntime::shared(), lifetimes));
         let blobs: Arc<dyn BlobStore> = Arc::clone(&bytes) as _;
-        let janitor = Janitor::new(Arc::clone(&records) as _, Arc::clone(&blobs));
+        let collector = Collector::new(
+            Arc::clone(&records) as _,
+            Arc::clone(&blobs),
+            TokioRuntime::shared(),
+            Settings::default(),
+        );
         let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), options);
         Stores {
             registry: Arc::new(registry),
-            janitor,
+            collector,
             kv,
             embedded: None,
         }

@@ -12,8 +12,8 @@ use super::past::is_whole;
 use super::values::{Fate, Piece, V1, decode, encode};
 use super::{Attempt, Records, keys, values};
 
-/// Most edges that go in one transaction: each is up to four writes.
-const EDGES_AT_ONCE: usize = 1000;
+/// Most edges that go in one transaction: each is up to five writes. An image has some tens.
+const EDGES_AT_ONCE: usize = 500;
 
 /// Pieces that are read at once.
 const PAGE: usize = 16;
@@ -47,10 +47,13 @@ impl Records {
             Fate::Replaced => Fate::Gone,
             fate => fate,
         };
-        let blobs = children.blobs.chunks(EDGES_AT_ONCE).map(|blobs| values::Children {
-            blobs: blobs.to_vec(),
-            ..values::Children::default()
-        });
+        let blobs = children
+            .blobs
+            .chunks(EDGES_AT_ONCE)
+            .map(|blobs| values::Children {
+                blobs: blobs.to_vec(),
+                ..values::Children::default()
+            });
         let manifests = children
             .manifests
             .chunks(EDGES_AT_ONCE)
@@ -165,7 +168,9 @@ impl Records {
             for key in page.damaged.iter().filter(|key| is_whole(key)) {
                 tracing::error!(key, "a damaged piece of a deleted manifest is stepped over");
             }
-            let Some((last, _)) = page.entries.last() else { break };
+            let Some((last, _)) = page.entries.last() else {
+                break;
+            };
             after = Some(last.clone());
             for (key, entry) in &page.entries {
                 if taken >= limit.max(1) {

@@ -25,7 +25,7 @@ use registry_core::{Context, Digest, Error, Page, RepositoryName, Result, Tag, T
 use super::lists::cut;
 use super::pieces::Put;
 use super::values::{Fate, MARK, V1, decode, encode};
-use super::{Attempt, Records, SLACK, attempt, keys, values};
+use super::{Attempt, Records, attempt, keys, values};
 
 impl Records {
     /// Whether what is deleted can come back.
@@ -43,7 +43,7 @@ impl Records {
         moves: &[TagMove],
         now: Timestamp,
     ) -> Txn {
-        let base = now + SLACK;
+        let base = now + self.slack();
         let until = base + self.lifetimes.undo;
         let value = values::Trashed {
             v: V1,
@@ -70,7 +70,7 @@ impl Records {
         if !self.has_trash() {
             return txn;
         }
-        let base = now + SLACK;
+        let base = now + self.slack();
         let until = base + self.lifetimes.undo;
         let value = values::Untagged {
             v: V1,
@@ -85,7 +85,11 @@ impl Records {
     }
 
     /// Asserts that a repository's id is as it is: it has a name, which is returned, or is of a deleted one.
-    pub(super) async fn assert_id(&self, txn: Txn, repository: &str) -> Result<(Txn, Option<RepositoryName>)> {
+    pub(super) async fn assert_id(
+        &self,
+        txn: Txn,
+        repository: &str,
+    ) -> Result<(Txn, Option<RepositoryName>)> {
         let key = keys::named(repository);
         let found = self.get::<values::Named>(&key).await?;
         let txn = txn.unchanged(key, found.as_ref().map(|(_, entry)| entry));
@@ -104,10 +108,10 @@ impl Records {
     ) -> Result<Txn> {
         let key = keys::trash(repository, digest);
         let put = trashed.manifest.put.as_str();
-        let txn = txn
-            .at(&key, entry.stamp)
-            .delete(key)
-            .delete(keys::purge(trashed.until, repository, digest));
+        let txn =
+            txn.at(&key, entry.stamp)
+                .delete(key)
+                .delete(keys::purge(trashed.until, repository, digest));
         let txn = self.drop_pieces(txn, repository, put).await?;
         let of = Put {
             repository,
@@ -116,6 +120,21 @@ impl Records {
         };
         let children = self.children_of(repository, digest).await?;
         self.take_edges(txn, of, &children, fate, now).await
+    }
+
+    /// What failed for want of what belongs to a record is to be tried again if the record has changed: then that is gone
+    /// with good reason.
+    pub(super) async fn unless_gone<T>(
+        &self,
+        key: &str,
+        read: &Entry,
+        outcome: Result<T>,
+    ) -> Result<Attempt<T>> {
+        match outcome {
+            Ok(done) => Ok(Attempt::Done(done)),
+            Err(_) if self.entry(key).await?.is_none_or(|now| now.stamp != read.stamp) => Ok(Attempt::Again),
+            Err(why) => Err(why),
+        }
     }
 
     /// What a manifest in the trash named.
@@ -150,11 +169,10 @@ impl Records {
         let taken = self
             .take_from_trash(txn, repository, digest, read, Fate::Purged, now)
             .await;
-        // Somebody was faster, and nothing of it is there any more.
-        if taken.is_err() && self.entry(&key).await?.is_none_or(|now| now.stamp != entry.stamp) {
+        let Attempt::Done(taken) = self.unless_gone(&key, &entry, taken).await? else {
             return Ok(Attempt::Again);
-        }
-        txn = taken?
+        };
+        txn = taken
             .delete(keys::content(repository, digest))
             .delete(keys::children(repository, digest));
         txn = match &name {
@@ -243,8 +261,13 @@ impl Records {
         };
         // It came back, or was deleted again with a window of its own.
         if !purged? {
-            self.commit(Txn::new().named("purge_manifest").at(key, entry.stamp).delete(key))
-                .await?;
+            self.commit(
+                Txn::new()
+                    .named("purge_manifest")
+                    .at(key, entry.stamp)
+                    .delete(key),
+            )
+            .await?;
         }
         Ok(())
     }

@@ -39,19 +39,17 @@ impl Records {
             return Err(not_in_the_trash(&Reference::Digest(*digest)));
         };
         let now = self.clock().await?;
-        let Some(content) = self.entry(&keys::content(id, digest)).await? else {
-            // It was purged between the two reads, or its bytes are lost.
-            return match self.entry(&key).await? {
-                Some(now) if now.stamp == entry.stamp => Err(error::manifest_lost(digest)),
-                _ => Ok(Attempt::Again),
-            };
+        let content = self.entry(&keys::content(id, digest)).await?;
+        let content = content.ok_or_else(|| error::manifest_lost(digest));
+        let Attempt::Done(content) = self.unless_gone(&key, &entry, content).await? else {
+            return Ok(Attempt::Again);
         };
         let mut manifest = trashed.manifest;
         let txn = self
             .assert_name(Txn::new().named("undelete"), name, &repository, now)
             .at(&key, entry.stamp)
             .absent(keys::manifest(id, digest))
-            .delete(key)
+            .delete(&key)
             .delete(keys::purge(trashed.until, id, digest));
         let txn = self.drop_pieces(txn, id, &manifest.put).await?;
         let of = Put {
@@ -59,9 +57,13 @@ impl Records {
             manifest: digest,
             put: &manifest.put,
         };
-        let restored = self.restore_edges(txn, of, manifest.deferred).await?;
+        let restored = self.restore_edges(txn, of, manifest.deferred).await;
+        let Attempt::Done(restored) = self.unless_gone(&key, &entry, restored).await? else {
+            return Ok(Attempt::Again);
+        };
         if !restored.missing.is_empty() {
-            return Err(self.needs(id, digest, &restored.missing).await?);
+            let refused = Err(self.needs(id, digest, &restored.missing).await?);
+            return self.unless_gone(&key, &entry, refused).await;
         }
         let mut txn = restored.txn;
         manifest.deferred |= restored.deferred;
@@ -98,10 +100,7 @@ impl Records {
         };
         let txn = self.tell(txn, ctx, name, now, event);
         let digest = *digest;
-        Ok(self
-            .commit(txn)
-            .await?
-            .map(|_| Undeleted { digest, tags, kept }))
+        Ok(self.commit(txn).await?.map(|_| Undeleted { digest, tags, kept }))
     }
 
     /// Brings the edges of a put back, asserting that what they open is live, and that child manifests are here. Those
@@ -195,9 +194,9 @@ impl Records {
             }
         }
         let message = match (trash.first(), missing.len()) {
-            (Some(child), _) => format!(
-                "manifest {digest} needs {child}, which is in the trash itself; undelete that first"
-            ),
+            (Some(child), _) => {
+                format!("manifest {digest} needs {child}, which is in the trash itself; undelete that first")
+            }
             (None, 1) => format!(
                 "manifest {digest} needs {}, which is not here any more; push it first",
                 missing[0]
@@ -225,7 +224,10 @@ impl Records {
         if let Some((set, _)) = self.get::<values::Tag>(&keys::tag(id, tag)).await? {
             return Err(Error::new(
                 ErrorKind::PreconditionFailed,
-                format!("tag {tag} is there, at {}; move it if it is to be elsewhere", set.digest),
+                format!(
+                    "tag {tag} is there, at {}; move it if it is to be elsewhere",
+                    set.digest
+                ),
             )
             .with_detail(serde_json::json!({ "tag": tag, "digest": set.digest })));
         }

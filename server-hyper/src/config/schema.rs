@@ -99,8 +99,14 @@ pub struct LimitsConfig {
 /// The keys of `collector`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CollectorConfig {
-    /// How long to wait after one run before the next.
+    /// The longest between two looks at the queue.
     pub interval: Duration,
+    /// Steps at once.
+    pub workers: u32,
+    /// Steps in a second; 0 for as many as go.
+    pub rate: u32,
+    /// How long a manifest is kept to which no tag points; none for ever.
+    pub untagged: Option<Duration>,
 }
 
 /// What an acknowledged write survives.
@@ -225,6 +231,7 @@ impl Value for AdminListen {
 impl Default for Config {
     fn default() -> Self {
         let limits = Limits::default();
+        let collector = registry_gc::Settings::default();
         Config {
             listen: vec![(Ipv4Addr::LOCALHOST, 5000).into()],
             data: "./data".into(),
@@ -255,7 +262,10 @@ impl Default for Config {
             },
             lifetimes: Lifetimes::default(),
             collector: CollectorConfig {
-                interval: Duration::from_secs(60),
+                interval: collector.interval,
+                workers: collector.workers as u32,
+                rate: collector.rate.unwrap_or(0),
+                untagged: collector.policy.untagged,
             },
         }
     }
@@ -293,6 +303,9 @@ impl Config {
         visit("lifetimes.longest_read", &mut self.lifetimes.longest_read);
         visit("lifetimes.undo", &mut self.lifetimes.undo);
         visit("collector.interval", &mut self.collector.interval);
+        visit("collector.workers", &mut self.collector.workers);
+        visit("collector.rate", &mut self.collector.rate);
+        visit("collector.untagged", &mut self.collector.untagged);
     }
 
     /// The names of all keys.
@@ -337,6 +350,23 @@ impl Config {
             engine: self.records_engine,
             durability: self.durability.into(),
             registry: self.registry_options(),
+        }
+    }
+
+    /// How the collector works.
+    pub fn collector_settings(&self) -> registry_gc::Settings {
+        let CollectorConfig {
+            interval,
+            workers,
+            rate,
+            untagged,
+        } = self.collector;
+        registry_gc::Settings {
+            interval,
+            workers: workers as usize,
+            rate: (rate > 0).then_some(rate),
+            policy: registry_gc::Policy { untagged },
+            ..registry_gc::Settings::default()
         }
     }
 
@@ -395,6 +425,7 @@ impl Config {
             ("limits.streams", limits.streams, 1, 10_000),
             ("limits.reset_streams", limits.reset_streams, 1, 10_000),
             ("limits.page_size", limits.page_size, 1, 10_000),
+            ("collector.workers", self.collector.workers, 1, 1000),
         ] {
             claim(
                 (least..=most).contains(&value),
@@ -417,6 +448,11 @@ impl Config {
         ] {
             claim(!value.is_zero(), key, "must be longer than nothing".into());
         }
+        claim(
+            self.collector.untagged.is_none_or(|kept| !kept.is_zero()),
+            "collector.untagged",
+            "must be longer than nothing; \"\" keeps them for ever".into(),
+        );
         let (bucket, grace) = (lifetimes.bucket, lifetimes.grace);
         claim(
             bucket <= grace,

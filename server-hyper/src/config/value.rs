@@ -109,6 +109,34 @@ impl Value for Duration {
     }
 }
 
+/// A duration that may be left out, which an empty text says.
+impl Value for Option<Duration> {
+    fn kind(&self) -> Kind {
+        Kind::Text
+    }
+
+    fn allowed(&self) -> String {
+        format!("{}, or \"\" for none", Duration::ZERO.allowed())
+    }
+
+    fn set(&mut self, text: &str) -> bool {
+        if text.is_empty() {
+            *self = None;
+            return true;
+        }
+        let mut duration = Duration::ZERO;
+        let says = duration.set(text);
+        if says {
+            *self = Some(duration);
+        }
+        says
+    }
+
+    fn show(&self) -> String {
+        self.map_or_else(|| quote(""), |duration| duration.show())
+    }
+}
+
 impl Value for PathBuf {
     fn kind(&self) -> Kind {
         Kind::Text

@@ -36,7 +36,10 @@ impl Checker<'_> {
                 if table == "children/" {
                     self.decode::<values::Children>(&key, &entry);
                 }
-                if !self.is_there(&keys::manifest(id, &digest)).await? && status.is_named() {
+                if !self.is_there(&keys::manifest(id, &digest)).await?
+                    && !self.is_there(&keys::trash(id, &digest)).await?
+                    && status.is_named()
+                {
                     let what = if table == "content/" {
                         "bytes"
                     } else {
@@ -202,9 +205,19 @@ impl Checker<'_> {
             .look::<values::Manifest>(&keys::manifest(id, manifest))
             .await?
         {
-            Look::Absent => return Ok(false),
-            Look::Found(manifest) if manifest.put != put => return Ok(false),
-            Look::Found(_) => {}
+            Look::Found(manifest) if manifest.put == put => {}
+            // Deleted: it may be in the trash, and its edges be taken later, in pieces.
+            Look::Absent | Look::Found(_) if self.any_under(&keys::pieces_of(id, put)).await? => {
+                return Ok(true);
+            }
+            Look::Absent | Look::Found(_) => {
+                let trash = keys::trash(id, manifest);
+                match self.look::<values::Trashed>(&trash).await? {
+                    Look::Found(trashed) if trashed.manifest.put == put => {}
+                    Look::Damaged => return Ok(true),
+                    Look::Found(_) | Look::Absent => return Ok(false),
+                }
+            }
             Look::Damaged => return Ok(true),
         }
         Ok(

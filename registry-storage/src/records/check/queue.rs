@@ -39,6 +39,7 @@ impl Checker<'_> {
                 };
                 if !self.any_under(&keys::edges(&blob)).await?
                     && !self.any_under(&keys::deferrals(&blob)).await?
+                    && !self.any_under(&keys::trashed_edges(&blob)).await?
                 {
                     let message = format!("nothing needs blob {blob}, and the collector does not know of it");
                     self.found(FindingKind::Unqueued, &key, message);

@@ -10,7 +10,7 @@ use super::{Checker, FindingKind, keys};
 const PAGE: usize = 500;
 
 /// Every table that is checked; what is in others is only read.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 30] = [
     "blob",
     "children",
     "content",
@@ -21,16 +21,25 @@ const KNOWN: [&str; 21] = [
     "edge",
     "event",
     "expiry",
+    "history",
     "inline",
+    "lead",
     "lease",
     "manifest",
     "named",
     "parent",
     "pending",
+    "piece",
+    "purge",
     "referrer",
     "repository",
+    "run",
     "tag",
     "tagged",
+    "trash",
+    "trashed",
+    "trim",
+    "untagged",
     "upload",
 ];
 
