@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use registry_core::store::{Backlog, Begin, BlobStore, Counts, Explanation, Reclaim, Run, RunEnd, Trigger};
 use registry_core::{Digest, Error, ErrorKind, Result, Runtime, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use hold::Hold;
 pub use pass::{Phase, Progress};
@@ -34,7 +34,7 @@ use pass::Pass;
 const SHORTEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// What a run did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Its name in the list of runs.
     pub run: String,

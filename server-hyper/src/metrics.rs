@@ -19,6 +19,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::fmt::Write as _;
 
+use registry_gc::Scrubber;
+
+use crate::scrub::ScrubMetrics;
+
 /// Upper bounds of the latency histogram's buckets, in seconds.
 const BUCKETS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0,
@@ -63,6 +67,7 @@ pub struct Metrics {
     sent: Counter<u64, AtomicU64>,
     connections: Gauge<i64, AtomicI64>,
     accepted: Counter<u64, AtomicU64>,
+    scrub: ScrubMetrics,
     collector: Arc<OnceLock<registry_gc::Collector>>,
 }
 
@@ -113,6 +118,8 @@ impl Metrics {
             "Connections that were accepted",
             accepted.clone(),
         );
+        let scrub = ScrubMetrics::default();
+        registry.register_collector(Box::new(scrub.clone()));
         let collector = Arc::default();
         registry.register_collector(Box::new(collection::Collection(Arc::clone(&collector))));
         Metrics {
@@ -125,7 +132,13 @@ impl Metrics {
             sent,
             connections,
             accepted,
+            scrub,
         }
+    }
+
+    /// From now on tells of this scrub too.
+    pub fn watch_scrub(&self, scrubber: Scrubber) {
+        self.scrub.watch(scrubber);
     }
 
     /// Tells of this collector too. The first that is given stays.

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, UploadStore};
+use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, Undo, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
-use registry_gc::{Collector, Hold, Settings};
+use registry_gc::{Collector, Hold, ScrubOptions, Scrubber, Settings};
 use registry_storage::Durability;
 use registry_storage::backup::{DumpError, Dumped};
 use registry_storage::fs::FsBytes;
@@ -23,6 +23,11 @@ pub struct Stores {
     /// Gives back what nothing points at any more; to be [run](Collector::run) every now and then, or to
     /// [work](Collector::work) all the time.
     pub collector: Collector,
+    /// The trash of its repositories, and the history of their tags.
+    pub undo: Arc<dyn Undo>,
+    alone: bool,
+    records: Arc<Records>,
+    blobs: Arc<dyn BlobStore>,
     kv: Arc<dyn Kv>,
     /// The same, where it can be dumped.
     embedded: Option<Arc<EmbeddedKv>>,
@@ -109,6 +114,17 @@ impl Stores {
         }
     }
 
+    /// The same, in the knowledge that nobody else uses them: no server, and so no client who pushes or pulls.
+    #[must_use]
+    pub(crate) fn alone(self) -> Self {
+        Stores { alone: true, ..self }
+    }
+
+    /// Whether nobody else uses them.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     /// Holds all blobs, so that the records can be dumped and what they name be copied; `None` in memory.
     pub fn snapshot(&self) -> Option<Snapshot> {
         let kv = Arc::clone(self.embedded.as_ref()?);
@@ -116,6 +132,12 @@ impl Stores {
             kv,
             _hold: self.collector.hold(),
         })
+    }
+
+    /// What reads all of it again; to be run, once.
+    pub fn scrubber(&self, options: ScrubOptions) -> Scrubber {
+        let (records, blobs) = (Arc::clone(&self.records), Arc::clone(&self.blobs));
+        Scrubber::new(records, blobs, TokioRuntime::shared(), options)
     }
 
     fn on<B: BlobStore + UploadStore>(
@@ -132,10 +154,21 @@ impl Stores {
             TokioRuntime::shared(),
             Settings::default(),
         );
-        let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), options);
+        let undo = Arc::clone(&records) as _;
+        let registry = LocalRegistry::new(
+            Arc::clone(&records) as _,
+            Arc::clone(&blobs),
+            bytes,
+            TokioRuntime::shared(),
+            options,
+        );
         Stores {
             registry: Arc::new(registry),
             collector,
+            undo,
+            alone: false,
+            records,
+            blobs,
             kv,
             embedded: None,
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::name::{RepositoryName, Tag};
@@ -10,12 +10,12 @@ use crate::store::{BlobState, Collected, Location};
 use crate::time::Timestamp;
 
 /// A repository, as the records of a blob name it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Whose {
     /// Its id, which never repeats.
     pub id: String,
     /// Its name; none if it was deleted.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<RepositoryName>,
 }
 
@@ -29,14 +29,14 @@ impl fmt::Display for Whose {
 }
 
 /// What a step would do with an entry of the queue, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outlook {
     /// The blob.
     pub digest: Digest,
     /// When the entry is due.
     pub due: Timestamp,
     /// The blob's length in bytes; none if it has no record.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// The step.
     pub step: Collected,
@@ -44,12 +44,12 @@ pub struct Outlook {
     pub why: Why,
     /// The repositories whose leases on the blob are over, at most 100. Those are removed with the first step, so of a blob
     /// that was condemned already it is not known whose it was.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_held_by: Vec<Whose>,
 }
 
 /// Why a blob is kept, or goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Why {
     /// It has no record any more.
@@ -96,7 +96,7 @@ impl fmt::Display for Why {
 }
 
 /// How a manifest holds a blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeldBy {
     /// It names it.
@@ -108,7 +108,7 @@ pub enum HeldBy {
 }
 
 /// A manifest that holds a blob.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// Where it is.
     pub repository: Whose,
@@ -117,7 +117,7 @@ pub struct Holder {
     /// How it holds it.
     pub by: HeldBy,
     /// Tags at the manifest, at most 10.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
 }
 
@@ -137,7 +137,7 @@ impl fmt::Display for Holder {
 }
 
 /// A lease on a blob.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseHeld {
     /// Who was told that it exists.
     pub repository: Whose,
@@ -146,14 +146,14 @@ pub struct LeaseHeld {
 }
 
 /// All that is known of a blob.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The blob.
     pub digest: Digest,
     /// When this was so, by the records' clock.
     pub now: Timestamp,
     /// Its record, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blob: Option<Known>,
     /// Manifests that hold it, at most 100.
     pub holders: Vec<Holder>,
@@ -168,7 +168,7 @@ pub struct Explanation {
 }
 
 /// What a blob's record says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     /// Bytes.
     pub size: u64,
@@ -179,6 +179,6 @@ pub struct Known {
     /// Whether its bytes were found missing or wrong.
     pub suspect: bool,
     /// If its location is doomed, which it must not be: from when on it may be unlinked.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doomed: Option<Timestamp>,
 }

@@ -11,6 +11,7 @@ mod location;
 mod manifest;
 mod reclaim;
 mod runs;
+mod scrub;
 mod undo;
 
 pub use blob::{BlobStore, StoreError, UploadStore, is_full};
@@ -23,4 +24,7 @@ pub use manifest::{
 };
 pub use reclaim::{Backlog, Collected, Doomed, Expired, Pending, Reclaim, Step, Terms};
 pub use runs::{Begin, Counts, Lead, Run, RunEnd, Trigger};
+pub use scrub::{
+    Damage, FINDINGS_KEPT, NeededBy, Scrub, ScrubCount, ScrubCursor, ScrubFinding, ScrubManifest, ScrubPlace,
+};
 pub use undo::{DeletedTag, HISTORY_MAX, KeptTag, Order, TagChange, Trashed, Undeleted, Undo, roll_back};

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use registry_core::store::{Begin, Collected, Counts, Doomed, Lead, Pending, RunEnd, Step, Terms, Trigger};
 use registry_core::{Error, Result, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::pace::Pacer;
 use super::{Collector, Stop};
@@ -21,7 +21,7 @@ const TOLD: u64 = 20;
 const PIECE: usize = 100;
 
 /// What a run is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Cleaning up what was deleted.
@@ -35,7 +35,7 @@ pub enum Phase {
 }
 
 /// How far a run has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// What it is at.
     pub phase: Phase,

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use registry_core::store::{Collected, Doomed, Expired, Outlook, Terms, Whose};
 use registry_core::{Result, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Collector, RunOptions, Stop};
 
@@ -16,7 +16,7 @@ const REMEMBERED: usize = 1_000_000;
 const REPOSITORIES: usize = 10_000;
 
 /// Something that a run would do, or leave.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Planned {
     /// A blob that is queued: the step that the run would take, and why.
@@ -33,7 +33,7 @@ pub enum Planned {
         /// Where.
         location: String,
         /// Bytes there; none if the store does not say.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<u64>,
         /// Since when it may be.
         not_before: Timestamp,
@@ -41,7 +41,7 @@ pub enum Planned {
 }
 
 /// How many, and how many bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// How many.
     pub count: u64,
@@ -57,7 +57,7 @@ impl Tally {
 }
 
 /// What a run would do, in sum.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// When this was so, by the records' clock.
     pub now: Timestamp,
@@ -71,7 +71,7 @@ pub struct Plan {
     /// Queued blobs that would be kept.
     pub keep: Tally,
     /// When the first of those that are kept for a while is looked at again.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
     /// Uploads that would be ended.
     pub uploads: u64,

@@ -34,6 +34,8 @@
 //! | `trim` | repository id, tag | nothing more: its history may have grown too long; since format 4 |
 //! | `counter` | name, shard | amount |
 //! | `event` | position | what happened |
+//! | `scrub` | `cursor` | how far the scrub is |
+//! | `scrub` | `found`, position | what it found |
 //! | `lead` | `collector` | which node collects, and until when |
 //! | `run` | when it began, random | a run of the collector |
 
@@ -48,6 +50,9 @@ pub(super) const PENDING: &str = "pending/";
 pub(super) const EXPIRY: &str = "expiry/";
 pub(super) const DOOMED: &str = "doomed/";
 pub(super) const EVENT: &str = "event/";
+pub(super) const SCRUB_CURSOR: &str = "scrub/cursor";
+pub(super) const SCRUB_FOUND: &str = "scrub/found/";
+pub(super) const MANIFEST: &str = "manifest/";
 pub(super) const LEAD: &str = "lead/collector";
 pub(super) const RUN: &str = "run/";
 pub(super) const PIECE: &str = "piece/";

@@ -18,6 +18,7 @@ mod pieces;
 mod queue;
 mod reclaim;
 mod runs;
+mod scrub;
 pub(crate) mod snapshot;
 mod sweep;
 mod trash;

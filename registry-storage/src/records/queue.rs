@@ -6,6 +6,10 @@ use registry_core::{Result, Timestamp};
 use super::values::decode;
 use super::{Records, keys, values};
 
+/// Entries read at once where the first one that is not due ends the list: what is read behind it is read for nothing,
+/// and most of what is queued is not due.
+const AHEAD: usize = 100;
+
 impl Records {
     /// What lies under a table of times, in order: the time, the rest of the key, and the write. What is no such record
     /// is told and stepped over.
@@ -17,9 +21,10 @@ impl Records {
         until: Option<Timestamp>,
         read: impl Fn(Timestamp, &str, Stamp) -> Option<T>,
     ) -> Result<Vec<T>> {
+        let at_once = until.map_or(limit, |_| limit.min(AHEAD));
         let mut found = Vec::new();
         while found.len() < limit {
-            let page = self.scan_past(table, after.as_deref(), limit).await?;
+            let page = self.scan_past(table, after.as_deref(), at_once).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             for (key, entry) in &page {

@@ -1,11 +1,13 @@
 //! The keys, their types, their defaults, and what must hold between them.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use registry_core::Verify;
 use registry_core::store::Lifetimes;
+use registry_gc::ScrubOptions;
 use registry_storage::kv::{EngineKind, OpenError};
 
 use super::explain::Problem;
@@ -33,8 +35,10 @@ pub struct Config {
     pub verify: Verify,
     /// TLS.
     pub tls: TlsConfig,
-    /// Where `/metrics`, `/healthz` and `/readyz` are.
+    /// Where `/metrics`, `/healthz`, `/readyz` and `/control` are.
     pub admin_listen: AdminListen,
+    /// Whether they are there over TLS.
+    pub admin_tls: bool,
     /// Logs.
     pub log: LogConfig,
     /// What clients must not exceed.
@@ -43,6 +47,8 @@ pub struct Config {
     pub lifetimes: Lifetimes,
     /// Giving back what nothing names.
     pub collector: CollectorConfig,
+    /// Reading again what is stored.
+    pub scrub: ScrubConfig,
 }
 
 /// The keys of `tls`.
@@ -107,6 +113,64 @@ pub struct CollectorConfig {
     pub rate: u32,
     /// How long a manifest is kept to which no tag points; none for ever.
     pub untagged: Option<Duration>,
+}
+
+/// The keys of `scrub`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubConfig {
+    /// Bytes per second at most.
+    pub rate: u64,
+    /// How often a full pass begins.
+    pub interval: ScrubInterval,
+}
+
+impl ScrubConfig {
+    /// How to scrub, if at all.
+    pub fn options(&self) -> Option<ScrubOptions> {
+        match self.interval {
+            ScrubInterval::Off => None,
+            ScrubInterval::Every(interval) => Some(ScrubOptions {
+                rate: NonZeroU64::new(self.rate)?,
+                interval,
+            }),
+        }
+    }
+}
+
+/// How often a full pass of the scrub begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScrubInterval {
+    /// Never.
+    Off,
+    /// This long after the one before began.
+    Every(Duration),
+}
+
+impl Value for ScrubInterval {
+    fn kind(&self) -> Kind {
+        Kind::Text
+    }
+
+    fn allowed(&self) -> String {
+        format!("\"off\", or {}", Duration::ZERO.allowed())
+    }
+
+    fn set(&mut self, text: &str) -> bool {
+        let mut interval = Duration::ZERO;
+        *self = match text {
+            "off" => ScrubInterval::Off,
+            text if interval.set(text) => ScrubInterval::Every(interval),
+            _ => return false,
+        };
+        true
+    }
+
+    fn show(&self) -> String {
+        match self {
+            ScrubInterval::Off => quote("off"),
+            ScrubInterval::Every(interval) => interval.show(),
+        }
+    }
 }
 
 /// What an acknowledged write survives.
@@ -246,6 +310,7 @@ impl Default for Config {
                 reload: Duration::from_secs(60),
             },
             admin_listen: AdminListen::Auto,
+            admin_tls: false,
             log: LogConfig {
                 format: LogFormat::Auto,
                 level: Level::Info,
@@ -267,6 +332,10 @@ impl Default for Config {
                 rate: collector.rate.unwrap_or(0),
                 untagged: collector.policy.untagged,
             },
+            scrub: ScrubConfig {
+                rate: ScrubOptions::default().rate.get(),
+                interval: ScrubInterval::Every(ScrubOptions::default().interval),
+            },
         }
     }
 }
@@ -285,6 +354,7 @@ impl Config {
         visit("tls.key", &mut self.tls.key);
         visit("tls.reload", &mut self.tls.reload);
         visit("admin.listen", &mut self.admin_listen);
+        visit("admin.tls", &mut self.admin_tls);
         visit("log.format", &mut self.log.format);
         visit("log.level", &mut self.log.level);
         visit("limits.connections", &mut self.limits.connections);
@@ -306,6 +376,8 @@ impl Config {
         visit("collector.workers", &mut self.collector.workers);
         visit("collector.rate", &mut self.collector.rate);
         visit("collector.untagged", &mut self.collector.untagged);
+        visit("scrub.rate", &mut self.scrub.rate);
+        visit("scrub.interval", &mut self.scrub.interval);
     }
 
     /// The names of all keys.
@@ -418,6 +490,11 @@ impl Config {
             "tls.key",
             "a key needs its certificate; set tls.certificate too".into(),
         );
+        claim(
+            !self.admin_tls || tls.certificate.is_some(),
+            "admin.tls",
+            "TLS needs a certificate; set tls.certificate too".into(),
+        );
         let limits = &self.limits;
         for (key, value, least, most) in [
             ("limits.connections", limits.connections, 1, 1_000_000),
@@ -452,6 +529,19 @@ impl Config {
             self.collector.untagged.is_none_or(|kept| !kept.is_zero()),
             "collector.untagged",
             "must be longer than nothing; \"\" keeps them for ever".into(),
+        );
+        claim(
+            self.scrub.rate >= 1024,
+            "scrub.rate",
+            format!(
+                "{} is less than 1024 bytes per second; to have no scrub, set scrub.interval = \"off\"",
+                self.scrub.rate
+            ),
+        );
+        claim(
+            self.scrub.interval != ScrubInterval::Every(Duration::ZERO),
+            "scrub.interval",
+            "must be longer than nothing".into(),
         );
         let (bucket, grace) = (lifetimes.bucket, lifetimes.grace);
         claim(

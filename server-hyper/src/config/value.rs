@@ -85,6 +85,26 @@ impl Value for u32 {
     }
 }
 
+impl Value for u64 {
+    fn kind(&self) -> Kind {
+        Kind::Number
+    }
+
+    fn allowed(&self) -> String {
+        format!("a whole number up to {}", i64::MAX)
+    }
+
+    fn set(&mut self, text: &str) -> bool {
+        // No more than what the file's format can write.
+        let parsed = text.replace('_', "").parse().ok();
+        take(self, parsed.filter(|value| i64::try_from(*value).is_ok()))
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Value for Duration {
     fn kind(&self) -> Kind {
         Kind::Text

@@ -82,6 +82,10 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     let tls = tls(loaded)?;
     let stores = stores(loaded)?;
     let metrics = Metrics::new();
+    let scrubber = config.scrub.options().map(|options| stores.scrubber(options));
+    if let Some(scrubber) = &scrubber {
+        metrics.watch_scrub(scrubber.clone());
+    }
     metrics.collector(stores.collector.clone());
 
     // Nothing is allowed that no rule allows; the one rule there is so far is what `allow_anonymous` stands for.
@@ -108,11 +112,13 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
         Some(address) => {
             let mut service = Admin::new(metrics, handle.clone(), stores.clone());
             if let Some(token) = token(config) {
-                service = service.control(Endpoint::new(token, stores.clone(), false));
+                service = service.control(Endpoint::new(token, stores.clone(), config.admin_tls));
             }
-            let admin = Server::builder()
-                .service(service)
-                .listen(address)
+            let mut builder = Server::builder().service(service).listen(address);
+            if let Some(tls) = tls.as_ref().filter(|_| config.admin_tls) {
+                builder = builder.tls(Arc::clone(tls));
+            }
+            let admin = builder
                 .bind()
                 .await
                 .map_err(|error| problem(loaded, "admin.listen", &error))?;
@@ -127,6 +133,7 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
         stores.collector.clone(),
         stop_collecting.clone(),
     ))];
+    background.extend(scrubber.map(|scrubber| tokio::spawn(async move { scrubber.run().await })));
     background.extend(control(config, stores));
     if let Some(tls) = tls {
         background.push(tokio::spawn(Arc::clone(&tls).watch(config.tls.reload)));
@@ -196,7 +203,8 @@ fn announce(config: &Config, server: &Server, admin: Option<&Server>) {
     }
     if let Some(admin) = admin {
         let address = admin.local_addr();
-        tracing::info!("metrics and health at http://{address}/metrics, /healthz and /readyz");
+        let scheme = if config.admin_tls { "https" } else { "http" };
+        tracing::info!("metrics and health at {scheme}://{address}/metrics, /healthz and /readyz");
     }
     if config.memory {
         tracing::warn!("everything is kept in memory and gone when berth stops");
