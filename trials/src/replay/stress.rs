@@ -228,13 +228,17 @@ async fn tick(shared: &Shared, stress: Stress) {
         // What is taken in pieces is much at once, and has to be done within a bucket.
         let pace = if stress.work == Work::Pieces { 40 } else { 1 };
         let until = shared.log.commits() + pace * (10 + random.below(50));
-        for _ in 0..pace * 300 {
+        let patience = match stress.engine {
+            Engine::Memory => 300,
+            Engine::Lmdb => 60,
+        };
+        for _ in 0..pace * patience {
             if shared.log.commits() >= until {
                 break;
             }
             match stress.engine {
                 Engine::Memory => tokio::task::yield_now().await,
-                Engine::Lmdb => tokio::time::sleep(Duration::from_micros(100)).await,
+                Engine::Lmdb => tokio::time::sleep(Duration::from_millis(1)).await,
             }
         }
         shared.log.advance(BUCKET).await;
