@@ -88,7 +88,7 @@ impl House {
     /// Lets the clock run to the next due entry and takes its step.
     async fn step(&self) -> Option<Collected> {
         for _ in 0..200 {
-            if let Some(entry) = self.records.due(1).await.unwrap().pop() {
+            if let Some(entry) = self.records.due(None, 1).await.unwrap().pop() {
                 return Some(self.records.collect(&entry).await.unwrap());
             }
             self.clock.advance(Duration::from_secs(1800));

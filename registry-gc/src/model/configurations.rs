@@ -1,5 +1,6 @@
 //! What is explored: small worlds, each about one part of the contract, that together cover all of it.
 
+#[cfg(feature = "replay")]
 use super::state;
 
 /// Durations in ticks. Something that lasts `n` ticks is over when the clock has ticked `n` times.

@@ -219,6 +219,21 @@ pub(super) struct Counter {
     pub(super) amount: i64,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Lead {
+    pub(super) v: V1,
+    pub(super) node: String,
+    pub(super) run: String,
+    pub(super) until: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Run {
+    pub(super) v: V1,
+    #[serde(flatten)]
+    pub(super) run: registry_core::store::Run,
+}
+
 /// The value of a key whose being there is all it says.
 pub(super) const MARK: &[u8] = b"{\"v\":1}";
 

@@ -99,7 +99,7 @@ fn a_blob_with_a_damaged_lease_is_kept_for_the_grace_and_no_longer_than_if_it_we
                 let pending = house.only_key("pending/").await;
                 let start = lease.rfind('/').unwrap() - 16;
                 house.damage_key(&lease, start + at, bits);
-                for queued in house.records.due(10).await.unwrap() {
+                for queued in house.records.due(None, 10).await.unwrap() {
                     house.records.collect(&queued).await.unwrap();
                 }
                 // What the collector does once the entry of the lease is due.

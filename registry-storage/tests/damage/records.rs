@@ -121,8 +121,8 @@ fn whichever_record_is_damaged_the_next_push_brings_everything_back() {
                     .unwrap();
             }
             house.doomed().await;
-            house.records.due(100).await.unwrap();
-            house.records.expired_uploads(100).await.unwrap();
+            house.records.due(None, 100).await.unwrap();
+            house.records.expired_uploads(None, 100).await.unwrap();
             assert_eq!(world.faults(&house, "b").await, [""; 0], "{key}");
             damaged += 1;
         }
@@ -337,10 +337,10 @@ fn whichever_key_is_damaged_no_other_record_goes_and_nothing_wrong_is_served() {
                         .await;
                 }
                 house.records.doomed(None, 100).await.unwrap();
-                for queued in house.records.due(100).await.unwrap() {
+                for queued in house.records.due(None, 100).await.unwrap() {
                     let _may_fail = house.records.collect(&queued).await;
                 }
-                house.records.expired_uploads(100).await.unwrap();
+                house.records.expired_uploads(None, 100).await.unwrap();
                 let _may_fail = house.registry.delete_repository(&house.pusher, &name("a")).await;
                 while house.records.sweep_repositories(10).await.unwrap_or(false) {}
                 // What a changed key lies in the way of may not be found by searching, but nothing has removed it.

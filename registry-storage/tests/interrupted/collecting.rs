@@ -65,7 +65,7 @@ async fn to(house: &House, stage: Collected) -> registry_core::store::Pending {
         house.collect().await;
         house.clock.advance(3 * HOUR);
     }
-    house.records.due(1).await.unwrap().pop().unwrap()
+    house.records.due(None, 1).await.unwrap().pop().unwrap()
 }
 
 #[test]

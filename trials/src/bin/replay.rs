@@ -75,7 +75,11 @@ fn trial(arguments: &Arguments) -> io::Result<bool> {
             _ => Work::Everything,
         };
         let trace = record(Stress {
-            engine: arguments.engine,
+            // So much at once is for memory, where it is done within a bucket.
+            engine: match work {
+                Work::Pieces => Engine::Memory,
+                Work::Everything | Work::Trash => arguments.engine,
+            },
             work,
             seed,
             clients: match work {

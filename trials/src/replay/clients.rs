@@ -1,8 +1,11 @@
 //! A client of the stress: it pushes as docker, jib and a proxy do, pulls, deletes, and goes away at any moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::ready;
+use futures_util::{StreamExt, stream};
 use registry_core::{
     Children, Context, Digest, Error, ErrorKind, MountFrom, PutManifest, Reference, Registry, RepositoryName,
     Result, Tag, once,
@@ -19,7 +22,13 @@ const IMAGE_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
 /// How many images there are; every repository may hold each of them, and so they share their blobs.
-const IMAGES: u64 = 3;
+const IMAGES: u64 = 4;
+
+/// Operations of one kind in a row, more or less.
+const WAVE: u64 = 12;
+
+/// How long a sender stalls: until just after its claim has expired.
+const STALLED: Duration = Duration::from_secs(4 * 60);
 
 /// How many names there are.
 const NAMES: u64 = 3;
@@ -63,6 +72,8 @@ pub(super) struct Client {
     shared: Arc<Shared>,
     random: Random,
     context: Context,
+    /// Operations so far.
+    done: u64,
 }
 
 impl Client {
@@ -71,6 +82,7 @@ impl Client {
             shared,
             random,
             context: Context::system(),
+            done: 0,
         }
     }
 
@@ -97,6 +109,20 @@ impl Client {
                 _ => {}
             }
         }
+        self.clear().await
+    }
+
+    /// Everything is deleted, so that nothing holds what is left.
+    async fn clear(&mut self) -> Result<()> {
+        for number in 0..NAMES {
+            let name: RepositoryName = format!("stress/{number}").parse().expect("a name");
+            for image in 0..IMAGES {
+                match self.delete(&name, &Image::new(image)).await {
+                    Err(why) if why.kind() == ErrorKind::Internal => return Err(why),
+                    _ => {}
+                }
+            }
+        }
         Ok(())
     }
 
@@ -115,18 +141,24 @@ impl Client {
         let registry = self.registry();
         let context = self.context.clone();
         let blob = Digest::sha256(&image.blobs[self.random.below(2) as usize]);
+        // Waves: what was pushed in one is deleted in the next, so that blobs lose their last edge.
+        let pushing = self.done / WAVE % 2 == 0;
+        self.done += 1;
         match self.random.below(100) {
-            0..40 => self.push(&name, &image).await,
-            40..55 => self.pull(&name, &image).await,
-            55..67 => self.delete(&name, &image).await,
-            67..70 => registry.delete_repository(&context, &name).await,
-            70..76 => registry.delete_blob(&context, &name, &blob).await,
-            76..80 => self.give_up(&name).await,
-            80..84 => self.leave_an_upload(&name).await,
-            84..89 => self.defer(&name, &image).await,
-            89..92 => self.wrong_bytes(&name, &image).await,
-            92..94 => self.lose(&blob).await,
-            94..97 => self.undo(&name, &image).await,
+            0..35 if pushing => self.push(&name, &image).await,
+            0..35 => self.delete(&name, &image).await,
+            35..47 => self.push(&name, &image).await,
+            47..56 => self.pull(&name, &image).await,
+            56..64 => self.delete(&name, &image).await,
+            64..66 => registry.delete_repository(&context, &name).await,
+            66..72 => registry.delete_blob(&context, &name, &blob).await,
+            72..76 => self.give_up(&name).await,
+            76..79 => self.leave_an_upload(&name).await,
+            79..81 => self.stall(&name, &image).await,
+            81..85 => self.defer(&name, &image).await,
+            85..88 => self.wrong_bytes(&name, &image).await,
+            88..91 => self.lose(&blob).await,
+            91..96 => self.undo(&name, &image).await,
             _ => {
                 registry.stat_blob(&context, &name, &blob).await?;
                 Ok(())
@@ -282,6 +314,25 @@ impl Client {
         let part = once(content(99, 50));
         registry
             .append_upload(&self.context, name, &begun.id, None, part)
+            .await?;
+        Ok(())
+    }
+
+    /// An upload whose sender stalls after its last byte, until its claim has long expired: the write lands late.
+    async fn stall(&mut self, name: &RepositoryName, image: &Image) -> Result<()> {
+        let registry = self.registry();
+        let begun = registry.begin_upload(&self.context, name, None).await?;
+        let (shared, blob) = (self.shared.clone(), image.blobs[0].clone());
+        let digest = Digest::sha256(&blob);
+        let end = stream::once(async move {
+            let until = shared.log.now() + STALLED;
+            while shared.log.now() < until && !shared.is_over() {
+                tokio::task::yield_now().await;
+            }
+        });
+        let bytes = Box::pin(once(blob).chain(end.filter_map(|()| ready(None))));
+        registry
+            .finish_upload(&self.context, name, &begun.id, Some(0), bytes, &digest)
             .await?;
         Ok(())
     }

@@ -49,11 +49,11 @@ pub(super) async fn yields(polls: u64) {
 }
 
 async fn pass(shared: &Shared) -> Result<()> {
-    for entry in shared.reclaim.due(BATCH).await? {
+    for entry in shared.reclaim.due(None, BATCH).await? {
         shared.reclaim.collect(&entry).await?;
     }
-    for upload in shared.reclaim.expired_uploads(BATCH).await? {
-        shared.reclaim.abandon(&upload).await?;
+    for expired in shared.reclaim.expired_uploads(None, BATCH).await? {
+        shared.reclaim.abandon(&expired.id).await?;
     }
     for doomed in shared.reclaim.doomed(None, BATCH).await? {
         shared

@@ -92,6 +92,11 @@ impl Log {
         Ok(())
     }
 
+    /// The records' clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// How many commits there have been.
     pub fn commits(&self) -> u64 {
         self.seen.load(Ordering::SeqCst)

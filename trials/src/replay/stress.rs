@@ -26,7 +26,7 @@ use crate::crash::random::Random;
 const BUCKET: Duration = Duration::from_secs(60);
 
 /// Ticks after the last client has left: more than anything lasts.
-const ENDING: u64 = 20;
+const ENDING: u64 = 30;
 
 /// What keeps the records and the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -124,10 +124,10 @@ fn lifetimes(work: Work) -> Lifetimes {
         },
         bucket: BUCKET,
         grace: 2 * BUCKET,
-        second_delay: BUCKET,
+        second_delay: 3 * BUCKET,
         upload_idle: 3 * BUCKET,
-        longest_write: 2 * BUCKET,
-        longest_read: 2 * BUCKET,
+        longest_write: 3 * BUCKET,
+        longest_read: 3 * BUCKET,
     }
 }
 
@@ -228,13 +228,17 @@ async fn tick(shared: &Shared, stress: Stress) {
         // What is taken in pieces is much at once, and has to be done within a bucket.
         let pace = if stress.work == Work::Pieces { 40 } else { 1 };
         let until = shared.log.commits() + pace * (10 + random.below(50));
-        for _ in 0..pace * 300 {
+        let patience = match stress.engine {
+            Engine::Memory => 300,
+            Engine::Lmdb => 60,
+        };
+        for _ in 0..pace * patience {
             if shared.log.commits() >= until {
                 break;
             }
             match stress.engine {
                 Engine::Memory => tokio::task::yield_now().await,
-                Engine::Lmdb => tokio::time::sleep(Duration::from_micros(100)).await,
+                Engine::Lmdb => tokio::time::sleep(Duration::from_millis(1)).await,
             }
         }
         shared.log.advance(BUCKET).await;

@@ -452,7 +452,8 @@ impl World {
         };
         let image = manifest(&here.image);
         it.manifests[IMAGE].presence = image.map_or(Presence::Absent, |(_, presence)| presence);
-        it.manifests[INDEX].presence = manifest(&here.index).map_or(Presence::Absent, |(_, presence)| presence);
+        it.manifests[INDEX].presence =
+            manifest(&here.index).map_or(Presence::Absent, |(_, presence)| presence);
         let Some(of) = records.digests.get(&self.digest) else {
             return Ok(());
         };

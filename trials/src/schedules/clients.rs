@@ -154,7 +154,10 @@ impl Client {
             Op::DeleteManifest => {
                 let manifests = &self.code.world.library.manifests;
                 let digest = manifests[self.dice.below(manifests.len())].digest;
-                self.code.registry.delete_manifest(&self.ctx, &name, &digest).await
+                self.code
+                    .registry
+                    .delete_manifest(&self.ctx, &name, &digest)
+                    .await
             }
             Op::DeleteTag => {
                 let tag = self.tag();
@@ -180,7 +183,10 @@ impl Client {
     /// In pieces, with a pause before each.
     fn stream(&mut self, bytes: Bytes) -> ByteStream {
         let piece = (bytes.len() / (1 + self.dice.below(3))).max(1);
-        let pieces: Vec<_> = bytes.chunks(piece).map(|part| Ok(bytes.slice_ref(part))).collect();
+        let pieces: Vec<_> = bytes
+            .chunks(piece)
+            .map(|part| Ok(bytes.slice_ref(part)))
+            .collect();
         Box::pin(stream::iter(pieces).then(async |piece| {
             pause().await;
             piece
@@ -315,7 +321,11 @@ impl Client {
             _ => MountFrom::Repository(if name == one { two.clone() } else { one.clone() }),
         };
         let registry = &self.code.registry;
-        if registry.mount_blob(&self.ctx, name, &digest, &from).await?.is_some() {
+        if registry
+            .mount_blob(&self.ctx, name, &digest, &from)
+            .await?
+            .is_some()
+        {
             self.code.world.told(None, name.as_str(), &digest);
         }
         Ok(())
