@@ -12,6 +12,7 @@ use registry_storage::fs::FsBytes;
 use registry_storage::kv::{self, EmbeddedKv, EngineKind, OpenError};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
 use registry_storage::records::Records;
+use registry_storage::records::check::{self, Report};
 
 use crate::runtime::TokioRuntime;
 
@@ -172,6 +173,18 @@ impl Stores {
             kv,
             embedded: None,
         }
+    }
+
+    /// Whether records and blobs agree, also while they are used; see [`Records::check`].
+    ///
+    /// # Errors
+    /// If they cannot be read at all.
+    pub async fn check(
+        &self,
+        options: check::Options,
+        tell: check::Tell<'_>,
+    ) -> registry_core::Result<Report> {
+        self.records.check(&*self.blobs, options, tell).await
     }
 
     /// Whether the records can be written, and what was written be read: a small commit, and its entry read back.

@@ -268,11 +268,18 @@ async fn a_backup_of_a_registry_in_use_has_all_that_was_acknowledged_and_nothing
     let records = Records::new(Arc::new(embedded.kv), TokioRuntime::shared(), LIFETIMES);
     let mut findings = Vec::new();
     records
-        .check(&embedded.bytes, check::Options { deep: true }, &mut |told| {
-            if let check::Told::Found(finding) = told {
-                findings.push(finding.clone());
-            }
-        })
+        .check(
+            &embedded.bytes,
+            check::Options {
+                deep: true,
+                ..check::Options::default()
+            },
+            &mut |told| {
+                if let check::Told::Found(finding) = told {
+                    findings.push(finding.clone());
+                }
+            },
+        )
         .await
         .unwrap();
     assert_eq!(findings, []);

@@ -124,7 +124,11 @@ fn main() -> io::Result<ExitCode> {
             rate: registry_gc::Settings::default().rate.unwrap_or(1000),
         };
         let measured = pulls::measure(&runtime, &arguments.berth, &directory.0, load)?;
-        report.figure("p99 of pulls, during a collection to without", measured.ratio(), PULLS);
+        report.figure(
+            "p99 of pulls, during a collection to without",
+            measured.ratio(),
+            PULLS,
+        );
         report.pulls = Some(measured);
     }
     if arguments.parts.contains(&Part::Peer) {
@@ -150,12 +154,23 @@ fn main() -> io::Result<ExitCode> {
 
 fn print(report: &Report) {
     if let Some(stores) = &report.live {
-        println!("garbage among live blobs: condemned, removed and unlinked; medians of {} rounds", stores[0].rounds.len());
-        println!("{:>12} {:>12} {:>10} {:>14} {:>10} {:>10}", "live blobs", "records", "garbage", "records read", "commits", "seconds");
+        println!(
+            "garbage among live blobs: condemned, removed and unlinked; medians of {} rounds",
+            stores[0].rounds.len()
+        );
+        println!(
+            "{:>12} {:>12} {:>10} {:>14} {:>10} {:>10}",
+            "live blobs", "records", "garbage", "records read", "commits", "seconds"
+        );
         for store in stores {
             println!(
                 "{:>12} {:>12} {:>10} {:>14.0} {:>10.0} {:>10.3}",
-                store.live, store.records, store.garbage, store.read(), store.commits(), store.seconds()
+                store.live,
+                store.records,
+                store.garbage,
+                store.read(),
+                store.commits(),
+                store.seconds()
             );
         }
         println!();
@@ -165,11 +180,19 @@ fn print(report: &Report) {
             "pulls (a manifest and 4 blobs) at {:.0} a second, of {:.0} that are possible; latencies in ms from the intended start",
             pulls.offered, pulls.capacity
         );
-        println!("{:>6} {:>12} {:>12} {:>12} {:>12} {:>14}", "pair", "p50 without", "p50 during", "p99 without", "p99 during", "steps taken");
+        println!(
+            "{:>6} {:>12} {:>12} {:>12} {:>12} {:>14}",
+            "pair", "p50 without", "p50 during", "p99 without", "p99 during", "steps taken"
+        );
         for (pair, (without, during)) in pulls.without.iter().zip(&pulls.during).enumerate() {
             println!(
                 "{:>6} {:>12.2} {:>12.2} {:>12.2} {:>12.2} {:>14}",
-                pair + 1, without.p50, during.p50, without.p99, during.p99, during.steps
+                pair + 1,
+                without.p50,
+                during.p50,
+                without.p99,
+                during.p99,
+                during.steps
             );
         }
         println!();
@@ -197,6 +220,9 @@ fn print(report: &Report) {
     }
     for figure in &report.figures {
         let verdict = if figure.holds { "holds" } else { "DOES NOT HOLD" };
-        println!("{}: {:.3}, at most {}: {verdict}", figure.what, figure.ratio, figure.limit);
+        println!(
+            "{}: {:.3}, at most {}: {verdict}",
+            figure.what, figure.ratio, figure.limit
+        );
     }
 }

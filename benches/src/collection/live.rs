@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use registry_core::store::{BlobStore, Lifetimes, ManifestStore};
 use registry_core::Timestamp;
+use registry_core::store::{BlobStore, Lifetimes, ManifestStore};
 use registry_gc::{Collector, RunOptions, Settings, Stop};
 use registry_storage::clock::ManualClock;
 use registry_storage::kv::Options;
@@ -73,7 +73,8 @@ impl House {
             clock: clock.clock(),
             ..Options::default()
         };
-        let stores = registry_storage::open_with(directory, TokioRuntime::shared(), options).map_err(failed)?;
+        let stores =
+            registry_storage::open_with(directory, TokioRuntime::shared(), options).map_err(failed)?;
         let kv = Arc::new(Counting::new(Arc::new(stores.kv)));
         let records = Arc::new(Records::new(
             kv.clone(),
@@ -106,7 +107,15 @@ impl House {
     /// Makes garbage, and collects it: condemns, removes and unlinks, in a pass each, as each is due.
     async fn round(&mut self, number: usize) -> io::Result<()> {
         let (kind, count) = (format!("garbage {number}"), self.among.garbage);
-        store::garbage(&*self.kv, &self.blobs, &kind, count, Waits::ForCondemn, self.clock.now()).await?;
+        store::garbage(
+            &*self.kv,
+            &self.blobs,
+            &kind,
+            count,
+            Waits::ForCondemn,
+            self.clock.now(),
+        )
+        .await?;
         self.kv.take();
         let began = Instant::now();
         let mut done = [0; 3];
@@ -118,7 +127,8 @@ impl House {
             done[1] += counts.removed;
             done[2] += counts.unlinked;
             // Past the second delay, and past the hold of what is doomed.
-            self.clock.advance(Lifetimes::default().second_delay + Duration::from_secs(300));
+            self.clock
+                .advance(Lifetimes::default().second_delay + Duration::from_secs(300));
         }
         self.among.rounds.push(Collection {
             seconds: began.elapsed().as_secs_f64(),

@@ -222,7 +222,10 @@ fn distribution(directory: &Path, program: &str, shape: Shape) -> io::Result<Too
         } else {
             kept = Some(data(&blobs[0].0));
             write(tag.join("current/link"), link.as_bytes())?;
-            write(tag.join(format!("index/sha256/{}/link", hex(&digest))), link.as_bytes())?;
+            write(
+                tag.join(format!("index/sha256/{}/link", hex(&digest))),
+                link.as_bytes(),
+            )?;
         }
     }
     let config = directory.join("config.yml");
@@ -242,7 +245,9 @@ fn distribution(directory: &Path, program: &str, shape: Shape) -> io::Result<Too
         wall: began.elapsed().as_secs_f64(),
         cpu: cpu(true)? - before,
     };
-    must(status.success(), || format!("{program} garbage-collect: {status}"))?;
+    must(status.success(), || {
+        format!("{program} garbage-collect: {status}")
+    })?;
     must(gone.is_none_or(|file| !file.exists()), || {
         format!("{program} left what was deleted")
     })?;
@@ -311,7 +316,10 @@ async fn berth(directory: &Path, shape: Shape) -> io::Result<(Took, Took)> {
         format!("the first look took something: {counts:?}")
     })?;
     for image in shape.images().filter(|image| image.goes) {
-        let (name, digest) = (name(&image)?, Digest::sha256(image.manifest(&image.blobs()).as_bytes()));
+        let (name, digest) = (
+            name(&image)?,
+            Digest::sha256(image.manifest(&image.blobs()).as_bytes()),
+        );
         registry
             .delete_manifest(&caller(), &name, &digest)
             .await

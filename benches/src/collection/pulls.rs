@@ -115,7 +115,10 @@ impl Image {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("sha256:{hex}")
 }
 
@@ -130,11 +133,7 @@ fn clients<T: Send>(
             .collect();
         threads
             .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|_| Err(failed("a client panicked")))
-            })
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(failed("a client panicked"))))
             .collect()
     })
 }
@@ -183,11 +182,7 @@ fn records(data: &Path) -> io::Result<std::sync::Arc<dyn Kv>> {
 }
 
 /// How many of these records have a time, as `at` tells it, that has come.
-async fn count_due(
-    kv: &dyn Kv,
-    table: &str,
-    at: impl Fn(&str, &[u8]) -> Option<u64>,
-) -> io::Result<u64> {
+async fn count_due(kv: &dyn Kv, table: &str, at: impl Fn(&str, &[u8]) -> Option<u64>) -> io::Result<u64> {
     let now = Timestamp::system().0;
     let (mut due, mut after) = (0, None::<String>);
     loop {
@@ -197,7 +192,10 @@ async fn count_due(
         };
         after = Some(last.clone());
         let has_come = |at: Option<u64>| at.is_some_and(|at| at <= now);
-        due += page.iter().filter(|(key, entry)| has_come(at(key, &entry.value))).count() as u64;
+        due += page
+            .iter()
+            .filter(|(key, entry)| has_come(at(key, &entry.value)))
+            .count() as u64;
     }
 }
 
@@ -247,11 +245,16 @@ pub fn measure(
                     let before = runtime.block_on(litter(&dirty, pair, load))?;
                     let mut measured = serve(program, &dirty, &image, pulls.offered, load.lasting)?;
                     let after = runtime.block_on(async { due(&*records(&dirty)?).await })?;
-                    must(after > 0, || "the collector had nothing left to do at the end".into())?;
+                    must(after > 0, || {
+                        "the collector had nothing left to do at the end".into()
+                    })?;
                     measured.steps = before.saturating_sub(after);
                     let expected = load.lasting.as_secs_f64() * f64::from(load.rate);
                     must(measured.steps as f64 > 0.5 * expected, || {
-                        format!("the collector took {} steps, not about {expected}", measured.steps)
+                        format!(
+                            "the collector took {} steps, not about {expected}",
+                            measured.steps
+                        )
                     })?;
                     pulls.during.push(measured);
                 }
@@ -277,7 +280,15 @@ async fn litter(data: &Path, pair: usize, load: Load) -> io::Result<u64> {
         ("unlink", 2 * quarter, Waits::ForUnlink),
     ] {
         let kind = format!("{kind} {pair}");
-        store::garbage(&*kv, &data.join("blobs"), &kind, count, waits, Timestamp::system()).await?;
+        store::garbage(
+            &*kv,
+            &data.join("blobs"),
+            &kind,
+            count,
+            waits,
+            Timestamp::system(),
+        )
+        .await?;
     }
     due(&*kv).await
 }

@@ -82,7 +82,8 @@ pub(super) async fn live(kv: &dyn Kv, live: usize, now: Timestamp) -> io::Result
     let mut bulk = Bulk::new(kv);
     // Table after table and in order, which is how an ordered map is filled fast.
     for digest in &digests {
-        bulk.put(format!("blob/{digest}"), blob(digest, r#""live""#)).await?;
+        bulk.put(format!("blob/{digest}"), blob(digest, r#""live""#))
+            .await?;
     }
     let manifest = |n: usize| digest("manifest", n / BLOBS);
     let repository = |n: usize| format!("{:032x}", n / BLOBS / MANIFESTS);
@@ -95,9 +96,13 @@ pub(super) async fn live(kv: &dyn Kv, live: usize, now: Timestamp) -> io::Result
     // Beyond the end of what is measured, on a clock that is moved on.
     let soon = now.0 + 1000 * 3_600_000;
     for (n, digest) in digests.iter().enumerate().step_by(20) {
-        bulk.put(format!("lease/{digest}/{soon:016}/{}", repository(n)), r#"{"v":1}"#)
+        bulk.put(
+            format!("lease/{digest}/{soon:016}/{}", repository(n)),
+            r#"{"v":1}"#,
+        )
+        .await?;
+        bulk.put(format!("pending/{soon:016}/{digest}"), r#"{"v":1}"#)
             .await?;
-        bulk.put(format!("pending/{soon:016}/{digest}"), r#"{"v":1}"#).await?;
     }
     for n in (0..live).step_by(BLOBS) {
         let (digest, id) = (manifest(n), repository(n));
@@ -110,7 +115,8 @@ pub(super) async fn live(kv: &dyn Kv, live: usize, now: Timestamp) -> io::Result
             put(n)
         );
         bulk.put(format!("manifest/{id}/{digest}"), record).await?;
-        bulk.put(format!("content/{id}/{digest}"), vec![b' '; 400]).await?;
+        bulk.put(format!("content/{id}/{digest}"), vec![b' '; 400])
+            .await?;
         let children = format!(r#"{{"blobs":[{}],"manifests":[]}}"#, names.join(","));
         bulk.put(format!("children/{id}/{digest}"), children).await?;
         let tag = n / BLOBS;
@@ -119,7 +125,8 @@ pub(super) async fn live(kv: &dyn Kv, live: usize, now: Timestamp) -> io::Result
             format!(r#"{{"v":1,"digest":"{digest}","at":1}}"#),
         )
         .await?;
-        bulk.put(format!("tagged/{id}/{digest}/t{tag}"), r#"{"v":1}"#).await?;
+        bulk.put(format!("tagged/{id}/{digest}/t{tag}"), r#"{"v":1}"#)
+            .await?;
         if tag.is_multiple_of(MANIFESTS) {
             let name = format!("synthetic/{}", tag / MANIFESTS);
             bulk.put(
@@ -127,7 +134,8 @@ pub(super) async fn live(kv: &dyn Kv, live: usize, now: Timestamp) -> io::Result
                 format!(r#"{{"v":1,"id":"{id}","created":1}}"#),
             )
             .await?;
-            bulk.put(format!("named/{id}"), format!(r#"{{"v":1,"name":"{name}"}}"#)).await?;
+            bulk.put(format!("named/{id}"), format!(r#"{{"v":1,"name":"{name}"}}"#))
+                .await?;
         }
     }
     bulk.flush().await?;
@@ -164,23 +172,25 @@ pub(super) async fn garbage(
         fs::write(&path, [0; FILE])?;
         match waits {
             Waits::ForCondemn => {
-                bulk.put(format!("blob/{digest}"), blob(&digest, r#""live""#)).await?;
-                bulk.put(format!("lease/{digest}/{over:016}/{id}"), r#"{"v":1}"#).await?;
+                bulk.put(format!("blob/{digest}"), blob(&digest, r#""live""#))
+                    .await?;
+                bulk.put(format!("lease/{digest}/{over:016}/{id}"), r#"{"v":1}"#)
+                    .await?;
             }
             Waits::ForRemove => {
                 let state = format!(r#"{{"condemned":{{"remove_after":{over}}}}}"#);
                 bulk.put(format!("blob/{digest}"), blob(&digest, &state)).await?;
             }
             Waits::ForUnlink => {
-                let record =
-                    format!(r#"{{"v":1,"location":{{"file":"{name}"}},"not_before":{over}}}"#);
+                let record = format!(r#"{{"v":1,"location":{{"file":"{name}"}},"not_before":{over}}}"#);
                 bulk.put(format!("doomed/file:{name}"), record).await?;
                 continue;
             }
         }
         // Spread over a second, so that those of different kinds are looked at in turn.
         let due = over + (n % 1000) as u64;
-        bulk.put(format!("pending/{due:016}/{digest}"), r#"{"v":1}"#).await?;
+        bulk.put(format!("pending/{due:016}/{digest}"), r#"{"v":1}"#)
+            .await?;
     }
     bulk.flush().await
 }

@@ -20,7 +20,7 @@ const REPOSITORIES: usize = 10_000;
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Planned {
     /// A blob that is queued: the step that the run would take, and why.
-    Blob(Outlook),
+    Blob(Box<Outlook>),
     /// An upload that it would end.
     Upload {
         /// The upload.
@@ -133,7 +133,7 @@ impl Collector {
                 match self.records.foresee(entry, terms).await {
                     Ok(outlook) => {
                         plan.add(&outlook);
-                        each(Planned::Blob(outlook));
+                        each(Planned::Blob(Box::new(outlook)));
                     }
                     Err(error) => {
                         tracing::error!(digest = %entry.digest, %error, "cannot tell what would become of a blob");

@@ -9,6 +9,7 @@ pub mod claims;
 pub mod collect;
 pub mod history;
 pub mod manifests;
+pub mod pieces;
 pub mod repositories;
 pub mod undo;
 
@@ -45,6 +46,7 @@ macro_rules! manifest_store_suite {
             $crate::manifest_store_repositories_clauses!(repositories, $factory);
             $crate::manifest_store_undo_clauses!(undo, $factory);
             $crate::manifest_store_history_clauses!(history, $factory);
+            $crate::manifest_store_pieces_clauses!(pieces, $factory);
         }
     };
 }
@@ -314,6 +316,7 @@ mod tests {
             include_str!("manifest_store/repositories.rs"),
             include_str!("manifest_store/undo.rs"),
             include_str!("manifest_store/history.rs"),
+            include_str!("manifest_store/pieces.rs"),
         ] {
             crate::testkit::assert_every_clause_is_stamped(source);
         }

@@ -1,5 +1,7 @@
 //! What the check of a store finds, and that it finds nothing in a sound one.
 
+mod beside;
+mod corruptions;
 mod house;
 
 use std::fs::{self, OpenOptions, Permissions};

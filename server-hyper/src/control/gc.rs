@@ -69,9 +69,10 @@ pub(super) async fn plan(asked: Collect, stores: &Stores, lines: &Lines) -> Resu
     let (collector, lines) = (stores.collector.clone(), lines.clone());
     let inside = Handle::current();
     let planned = tokio::task::spawn_blocking(move || {
-        let mut each = |planned| match asked.each {
-            true => lines.found_blocking(planned),
-            false => {}
+        let mut each = |planned| {
+            if asked.each {
+                lines.found_blocking(planned);
+            }
         };
         inside.block_on(collector.plan(&options, &stop, &mut each))
     });

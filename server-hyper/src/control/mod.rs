@@ -12,6 +12,7 @@
 //! [`perform`], and a file of its own.
 
 mod client;
+mod fsck;
 mod gc;
 mod http;
 mod line;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use client::{Client, ClientError};
+pub use fsck::{Found, Fsck};
 pub use gc::Collect;
 pub use http::Endpoint;
 pub use line::{Line, Lines, answer};
@@ -100,6 +102,9 @@ pub enum Request {
     /// The records as they are at one moment, and nothing unlinked until the connection ends. Over the socket only,
     /// and answered with a dump instead of lines: see [`Held`].
     Snapshot {},
+    /// Whether records and blobs agree; found are [`Found`]s, and the result is the check's
+    /// [`Report`](registry_storage::records::check::Report).
+    Fsck(Fsck),
 }
 
 /// Why a request has no result, for people.
@@ -124,6 +129,7 @@ async fn perform(request: Request, stores: &Stores, lines: &Lines) -> Result<Val
             limit,
         } => undo::history(&repository, &tag, limit, stores, lines).await,
         Request::RollBack { repository, tag, to } => undo::roll_back(&repository, &tag, to, stores).await,
+        Request::Fsck(request) => line::result(fsck::fsck(request, stores, lines).await?),
         Request::Snapshot {} => Err("a backup is made over the socket in the data directory".into()),
     }
 }

@@ -14,7 +14,7 @@ use registry_core::store::{
 };
 use registry_core::wrappers::Authorized;
 use registry_core::{Digest, LocalRegistry, Options, Timestamp};
-use registry_gc::Janitor;
+use registry_gc::{Collector, RunOptions, Settings, Stop};
 use registry_storage::clock::ManualClock;
 use registry_storage::kv;
 use registry_storage::memory::{MemoryBytes, MemoryKv};
@@ -40,7 +40,7 @@ pub(crate) struct House {
     pub(crate) server: TestServer,
     pub(crate) records: Arc<Records>,
     pub(crate) bytes: Arc<dyn BlobStore>,
-    pub(crate) janitor: Janitor,
+    pub(crate) collector: Collector,
     pub(crate) clock: ManualClock,
     pub(crate) lifetimes: Lifetimes,
     /// The length of the blobs that tests push.
@@ -149,7 +149,15 @@ impl House {
             server: TestServer::serving(Arc::new(open))
                 .await
                 .expect("a port of loopback"),
-            janitor: Janitor::new(Arc::clone(&records) as _, Arc::clone(&bytes)),
+            collector: Collector::new(
+                Arc::clone(&records) as _,
+                Arc::clone(&bytes),
+                TokioRuntime::shared(),
+                Settings {
+                    rate: None,
+                    ..Settings::default()
+                },
+            ),
             records,
             bytes,
             clock,
@@ -356,21 +364,17 @@ impl House {
 
     /// Takes the step of the entry that is due first, if any is.
     pub(crate) async fn step(&self) -> Option<Collected> {
-        let entry = self.records.due(1).await.expect("the queue").pop()?;
+        let entry = self.records.due(None, 1).await.expect("the queue").pop()?;
         Some(self.records.collect(&entry).await.expect("a step"))
     }
 
     /// Does all that is due, as a collector does on its round.
     pub(crate) async fn collect(&self) {
-        while self.records.purge_trash(100).await.expect("the trash") {}
-        while self
-            .records
-            .sweep_manifests(100)
-            .await
-            .expect("deleted manifests")
-        {}
-        while self.step().await.is_some() {}
-        self.janitor.run_once().await.expect("a round of the janitor");
+        let run = self
+            .collector
+            .run(&RunOptions::default(), &Stop::new(), &mut |_| {})
+            .await;
+        assert_eq!(run.expect("a run of the collector").counts.failures, 0);
     }
 
     /// Lets a week go by, with a round of the collector every three hours.

@@ -61,13 +61,13 @@ on_every_store!(
         house.bring_to(Stage::Condemned).await;
         house.push_blob("b", &config).await;
         house.clock.advance(house.lifetimes.second_delay + Duration::from_secs(60));
-        let chosen = house.records.due(10).await.unwrap();
+        let chosen = house.records.due(None, 10).await.unwrap();
         assert!(!chosen.is_empty());
         house.push_blob("b", &layer).await;
         for entry in &chosen {
             house.records.collect(entry).await.unwrap();
         }
-        house.janitor.run_once().await.unwrap();
+        house.collect().await;
         house.put("b", "v1", &image(&[&config, &layer], None)).await;
         house.collect_for_a_week().await;
         house.assert_pulls("b", "v1").await;

@@ -177,7 +177,7 @@ on_every_store!(
             let content = brought_to(&house, "a", stage).await;
             let lifetimes = house.lifetimes;
             house.clock.advance(lifetimes.second_delay + Duration::from_secs(60));
-            let read = house.records.due(10).await.unwrap();
+            let read = house.records.due(None, 10).await.unwrap();
             assert!(!read.is_empty(), "{stage:?}");
             house.push_blob("a", &content).await;
             for entry in &read {

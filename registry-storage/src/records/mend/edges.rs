@@ -179,7 +179,7 @@ impl Records {
         })
     }
 
-    pub(super) async fn manifest_again(
+    pub(in crate::records) async fn manifest_again(
         &self,
         repository: &str,
         digest: &Digest,

@@ -91,7 +91,7 @@ impl Records {
 
     /// A location is doomed for as long as any can be held. If its name is what was changed, it is nobody's: the names
     /// of locations are random, and none is one flipped bit from another.
-    pub(super) async fn mended_doomed(&self, key: &str) -> Result<Option<Txn>> {
+    pub(in crate::records) async fn mended_doomed(&self, key: &str) -> Result<Option<Txn>> {
         let location = match key[keys::DOOMED.len()..].split_once(':') {
             Some(("file", name)) => Location::File(name.to_owned()),
             Some(("object", name)) => Location::Object(name.to_owned()),

@@ -1,8 +1,9 @@
-//! The history of tags.
+//! The history of tags, and tags that come back.
 
 use registry_core::store::{Order, TagChange};
-use registry_core::{ErrorKind, Expect};
+use registry_core::{ErrorKind, Expect, Reference};
 
+use super::undo::{at, outlive_the_trash, purge, tag, trash, undelete};
 use super::{Fixture, assert_kind, caller, image, repo};
 
 #[doc(hidden)]
@@ -20,6 +21,10 @@ macro_rules! manifest_store_history_clauses {
                 each_tag_has_a_history_of_its_own,
                 a_history_is_listed_in_pages_either_way,
                 a_history_goes_with_its_repository,
+                a_deleted_tag_comes_back,
+                a_deleted_tag_that_was_set_since_stays_where_it_is,
+                a_tag_does_not_come_back_without_its_manifest,
+                a_deleted_tag_goes_when_its_window_ends,
             ]
         );
     };
@@ -178,4 +183,110 @@ pub async fn a_history_goes_with_its_repository(fixture: Fixture) {
     assert_eq!(history(&fixture, Order::NewestFirst, None, 9).await, []);
     while fixture.store.sweep_repositories(1).await.expect("a sweep") {}
     assert_eq!(history(&fixture, Order::NewestFirst, None, 9).await, []);
+}
+
+/// To where it was.
+pub async fn a_deleted_tag_comes_back(fixture: Fixture) {
+    let a = repo("a");
+    let manifest = fixture.image(&a, "x", "v").await;
+    let deleted = fixture.now();
+    fixture
+        .store
+        .delete_tag(&caller(), &a, &tag("v"))
+        .await
+        .expect("a delete");
+    let listed = fixture
+        .store
+        .list_deleted_tags(&a, None, 9)
+        .await
+        .expect("a list");
+    assert_eq!(listed.items.len(), 1);
+    let listed = &listed.items[0];
+    assert_eq!((&listed.tag, listed.digest), (&tag("v"), manifest));
+    assert_eq!((listed.by.as_str(), listed.at), ("tester", deleted));
+    assert_eq!(trash(&fixture, &a).await, []);
+    let back = fixture.store.undelete_tag(&caller(), &a, &tag("v")).await;
+    assert_eq!(back.expect("it is back"), manifest);
+    assert_eq!(at(&fixture, &a, "v").await, Some(manifest));
+    assert_kind(
+        fixture.store.undelete_tag(&caller(), &a, &tag("never")).await,
+        ErrorKind::ManifestUnknown,
+    );
+    // It goes with the manifest as any does.
+    fixture.delete(&a, &manifest).await.expect("a delete");
+    assert_eq!(at(&fixture, &a, "v").await, None);
+    assert_eq!(trash(&fixture, &a).await[0].tags, [tag("v")]);
+}
+
+/// Whoever set it meant it.
+pub async fn a_deleted_tag_that_was_set_since_stays_where_it_is(fixture: Fixture) {
+    let a = repo("a");
+    fixture.image(&a, "x", "v").await;
+    fixture
+        .store
+        .delete_tag(&caller(), &a, &tag("v"))
+        .await
+        .expect("a delete");
+    let new = fixture.image(&a, "y", "v").await;
+    assert_kind(
+        fixture.store.undelete_tag(&caller(), &a, &tag("v")).await,
+        ErrorKind::PreconditionFailed,
+    );
+    assert_eq!(at(&fixture, &a, "v").await, Some(new));
+    assert_eq!(
+        fixture
+            .store
+            .list_deleted_tags(&a, None, 9)
+            .await
+            .expect("a list")
+            .items,
+        []
+    );
+}
+
+/// The refusal names it.
+pub async fn a_tag_does_not_come_back_without_its_manifest(fixture: Fixture) {
+    let a = repo("a");
+    let manifest = fixture.image(&a, "x", "v").await;
+    fixture
+        .store
+        .delete_tag(&caller(), &a, &tag("v"))
+        .await
+        .expect("a delete");
+    fixture.delete(&a, &manifest).await.expect("a delete");
+    let refused = assert_kind(
+        fixture.store.undelete_tag(&caller(), &a, &tag("v")).await,
+        ErrorKind::ManifestUnknown,
+    );
+    assert!(refused.message().contains(&manifest.to_string()), "{refused}");
+    let back = undelete(&fixture, &a, &manifest).await.expect("it is back");
+    assert_eq!(back.tags, [], "it had lost its tag before");
+    fixture
+        .store
+        .undelete_tag(&caller(), &a, &tag("v"))
+        .await
+        .expect("it is back");
+    assert_eq!(at(&fixture, &a, "v").await, Some(manifest));
+}
+
+/// Its manifest stays.
+pub async fn a_deleted_tag_goes_when_its_window_ends(fixture: Fixture) {
+    let a = repo("a");
+    let manifest = fixture.image(&a, "x", "v").await;
+    fixture
+        .store
+        .delete_tag(&caller(), &a, &tag("v"))
+        .await
+        .expect("a delete");
+    outlive_the_trash(&fixture);
+    purge(&fixture).await;
+    assert_kind(
+        fixture.store.undelete_tag(&caller(), &a, &tag("v")).await,
+        ErrorKind::ManifestUnknown,
+    );
+    fixture
+        .store
+        .manifest(&a, &Reference::Digest(manifest))
+        .await
+        .expect("the manifest");
 }

@@ -1,6 +1,6 @@
 //! The trash: what comes back, what it holds meanwhile, and how it goes.
 
-use registry_core::store::{Collected, EventKind, ManifestWrite, Trashed, Undeleted};
+use registry_core::store::{Collected, EventKind, Trashed, Undeleted};
 use registry_core::{Children, Digest, ErrorKind, MountFrom, Reference, RepositoryName, Result, Tag};
 
 use super::{Fixture, SLACK, assert_kind, caller, digest, image, index, repo, write};
@@ -22,10 +22,6 @@ macro_rules! manifest_store_undo_clauses {
                 a_blob_only_the_trash_holds_goes_when_the_window_ends,
                 what_was_deleted_has_its_grace_though_it_is_purged_at_once,
                 what_came_back_and_is_deleted_again_has_a_window_of_its_own,
-                a_deleted_tag_comes_back,
-                a_deleted_tag_that_was_set_since_stays_where_it_is,
-                a_tag_does_not_come_back_without_its_manifest,
-                a_deleted_tag_goes_when_its_window_ends,
                 an_index_comes_back_only_after_what_it_lists,
                 a_referrer_comes_back_to_the_list_of_its_subject,
                 what_is_put_while_it_is_in_the_trash_leaves_it,
@@ -36,30 +32,25 @@ macro_rules! manifest_store_undo_clauses {
                 emptying_the_trash_takes_small_pieces_and_comes_to_an_end,
                 a_deleted_repository_takes_its_trash_along,
                 each_undo_is_in_the_feed,
-                a_manifest_that_names_very_much_is_deleted_in_pieces,
-                a_manifest_comes_back_between_any_two_pieces,
-                what_is_put_between_two_pieces_keeps_its_edges,
-                what_a_deleted_index_listed_can_be_deleted_before_its_pieces_are_taken,
-                a_deleted_repository_takes_its_pieces_along,
             ]
         );
     };
 }
 
-fn tag(name: &str) -> Tag {
+pub(super) fn tag(name: &str) -> Tag {
     name.parse().expect("a tag")
 }
 
-async fn undelete(fixture: &Fixture, name: &RepositoryName, digest: &Digest) -> Result<Undeleted> {
+pub(super) async fn undelete(fixture: &Fixture, name: &RepositoryName, digest: &Digest) -> Result<Undeleted> {
     fixture.store.undelete(&caller(), name, digest, None).await
 }
 
-async fn trash(fixture: &Fixture, name: &RepositoryName) -> Vec<Trashed> {
+pub(super) async fn trash(fixture: &Fixture, name: &RepositoryName) -> Vec<Trashed> {
     let page = fixture.store.list_trash(name, None, 1000).await;
     page.expect("a list").items
 }
 
-async fn at(fixture: &Fixture, name: &RepositoryName, tag_name: &str) -> Option<Digest> {
+pub(super) async fn at(fixture: &Fixture, name: &RepositoryName, tag_name: &str) -> Option<Digest> {
     match fixture.store.manifest(name, &Reference::Tag(tag(tag_name))).await {
         Ok(found) => Some(found.info.digest),
         Err(error) if error.kind() == ErrorKind::ManifestUnknown => None,
@@ -68,11 +59,11 @@ async fn at(fixture: &Fixture, name: &RepositoryName, tag_name: &str) -> Option<
 }
 
 /// To a time at which nothing that is in the trash now need be there any more.
-fn outlive_the_trash(fixture: &Fixture) {
+pub(super) fn outlive_the_trash(fixture: &Fixture) {
     fixture.clock.advance(fixture.store.lifetimes().undo + SLACK);
 }
 
-async fn purge(fixture: &Fixture) {
+pub(super) async fn purge(fixture: &Fixture) {
     while fixture.store.purge_trash(10).await.expect("a purge") {}
 }
 
@@ -261,112 +252,6 @@ pub async fn what_came_back_and_is_deleted_again_has_a_window_of_its_own(fixture
     purge(&fixture).await;
     undelete(&fixture, &a, &manifest).await.expect("it is back");
     assert_eq!(at(&fixture, &a, "v").await, Some(manifest));
-}
-
-/// To where it was.
-pub async fn a_deleted_tag_comes_back(fixture: Fixture) {
-    let a = repo("a");
-    let manifest = fixture.image(&a, "x", "v").await;
-    let deleted = fixture.now();
-    fixture
-        .store
-        .delete_tag(&caller(), &a, &tag("v"))
-        .await
-        .expect("a delete");
-    let listed = fixture
-        .store
-        .list_deleted_tags(&a, None, 9)
-        .await
-        .expect("a list");
-    assert_eq!(listed.items.len(), 1);
-    let listed = &listed.items[0];
-    assert_eq!((&listed.tag, listed.digest), (&tag("v"), manifest));
-    assert_eq!((listed.by.as_str(), listed.at), ("tester", deleted));
-    assert_eq!(trash(&fixture, &a).await, []);
-    let back = fixture.store.undelete_tag(&caller(), &a, &tag("v")).await;
-    assert_eq!(back.expect("it is back"), manifest);
-    assert_eq!(at(&fixture, &a, "v").await, Some(manifest));
-    assert_kind(
-        fixture.store.undelete_tag(&caller(), &a, &tag("never")).await,
-        ErrorKind::ManifestUnknown,
-    );
-    // It goes with the manifest as any does.
-    fixture.delete(&a, &manifest).await.expect("a delete");
-    assert_eq!(at(&fixture, &a, "v").await, None);
-    assert_eq!(trash(&fixture, &a).await[0].tags, [tag("v")]);
-}
-
-/// Whoever set it meant it.
-pub async fn a_deleted_tag_that_was_set_since_stays_where_it_is(fixture: Fixture) {
-    let a = repo("a");
-    fixture.image(&a, "x", "v").await;
-    fixture
-        .store
-        .delete_tag(&caller(), &a, &tag("v"))
-        .await
-        .expect("a delete");
-    let new = fixture.image(&a, "y", "v").await;
-    assert_kind(
-        fixture.store.undelete_tag(&caller(), &a, &tag("v")).await,
-        ErrorKind::PreconditionFailed,
-    );
-    assert_eq!(at(&fixture, &a, "v").await, Some(new));
-    assert_eq!(
-        fixture
-            .store
-            .list_deleted_tags(&a, None, 9)
-            .await
-            .expect("a list")
-            .items,
-        []
-    );
-}
-
-/// The refusal names it.
-pub async fn a_tag_does_not_come_back_without_its_manifest(fixture: Fixture) {
-    let a = repo("a");
-    let manifest = fixture.image(&a, "x", "v").await;
-    fixture
-        .store
-        .delete_tag(&caller(), &a, &tag("v"))
-        .await
-        .expect("a delete");
-    fixture.delete(&a, &manifest).await.expect("a delete");
-    let refused = assert_kind(
-        fixture.store.undelete_tag(&caller(), &a, &tag("v")).await,
-        ErrorKind::ManifestUnknown,
-    );
-    assert!(refused.message().contains(&manifest.to_string()), "{refused}");
-    let back = undelete(&fixture, &a, &manifest).await.expect("it is back");
-    assert_eq!(back.tags, [], "it had lost its tag before");
-    fixture
-        .store
-        .undelete_tag(&caller(), &a, &tag("v"))
-        .await
-        .expect("it is back");
-    assert_eq!(at(&fixture, &a, "v").await, Some(manifest));
-}
-
-/// Its manifest stays.
-pub async fn a_deleted_tag_goes_when_its_window_ends(fixture: Fixture) {
-    let a = repo("a");
-    let manifest = fixture.image(&a, "x", "v").await;
-    fixture
-        .store
-        .delete_tag(&caller(), &a, &tag("v"))
-        .await
-        .expect("a delete");
-    outlive_the_trash(&fixture);
-    purge(&fixture).await;
-    assert_kind(
-        fixture.store.undelete_tag(&caller(), &a, &tag("v")).await,
-        ErrorKind::ManifestUnknown,
-    );
-    fixture
-        .store
-        .manifest(&a, &Reference::Digest(manifest))
-        .await
-        .expect("the manifest");
 }
 
 /// What it lists can be deleted while it is in the trash; the refusal says what is missing, and what of that is there.
@@ -645,145 +530,4 @@ pub async fn each_undo_is_in_the_feed(fixture: Fixture) {
     assert_eq!((tags.len(), tags.first()), (1, Some(back)));
     assert_eq!(told[4].actor, "tester");
     assert_eq!(told[6].actor, "system");
-}
-
-/// A manifest that names more than is taken at once, of which these few belong.
-async fn put_large(fixture: &Fixture, name: &RepositoryName, few: &[&str]) -> ManifestWrite {
-    for bytes in few {
-        fixture.publish(name, bytes).await;
-    }
-    let others: Vec<String> = (0..620).map(|n| format!("never pushed {n}")).collect();
-    let mut blobs: Vec<&str> = others.iter().map(String::as_str).collect();
-    // The first and the last piece.
-    blobs.insert(0, few[0]);
-    blobs.extend(&few[1..]);
-    let mut put = image(&blobs, &["large"]);
-    put.options.children = Children::Deferred;
-    fixture.put(name, put.clone()).await.expect("a large manifest");
-    put
-}
-
-/// As [`Fixture::collect_all`], where very much is due at once.
-async fn collect_by_the_page(fixture: &Fixture) {
-    while fixture.until_due().await {
-        for entry in fixture.due().await {
-            fixture.store.collect(&entry).await.expect("a step");
-        }
-    }
-}
-
-/// Invisible at once; and who was told that a blob exists has the grace from when its piece is taken.
-pub async fn a_manifest_that_names_very_much_is_deleted_in_pieces(fixture: Fixture) {
-    let a = repo("a");
-    let put = put_large(&fixture, &a, &["first", "last"]).await;
-    fixture.outlive_leases();
-    fixture.delete(&a, &put.digest).await.expect("a delete");
-    assert_eq!(at(&fixture, &a, "large").await, None);
-    assert!(fixture.belongs(&a, "first").await && fixture.belongs(&a, "last").await);
-    fixture.outlive_leases();
-    fixture
-        .store
-        .lease(&a, &digest("last"))
-        .await
-        .expect("it is told");
-    let mut pieces = 1;
-    while fixture.store.sweep_manifests(1).await.expect("a sweep") {
-        pieces += 1;
-        assert!(pieces < 10, "it never comes to an end");
-    }
-    assert_eq!(pieces, 2);
-    fixture.clock.advance(fixture.store.lifetimes().grace);
-    for entry in fixture.due().await {
-        fixture.store.collect(&entry).await.expect("a step");
-    }
-    assert!(fixture.belongs(&a, "last").await, "it is in its grace");
-    fixture.outlive_leases();
-    assert!(!fixture.belongs(&a, "last").await && !fixture.belongs(&a, "first").await);
-    assert!(fixture.record("last").await.is_some(), "the trash holds it");
-    collect_by_the_page(&fixture).await;
-    assert_eq!(
-        (fixture.record("first").await, fixture.record("last").await),
-        (None, None)
-    );
-}
-
-/// With all that it held and opened.
-pub async fn a_manifest_comes_back_between_any_two_pieces(fixture: Fixture) {
-    let a = repo("a");
-    let put = put_large(&fixture, &a, &["first", "last"]).await;
-    for taken in 0..=2 {
-        fixture.delete(&a, &put.digest).await.expect("a delete");
-        for _ in 0..taken {
-            fixture.store.sweep_manifests(1).await.expect("a piece");
-        }
-        undelete(&fixture, &a, &put.digest).await.expect("it is back");
-        assert!(
-            !fixture.store.sweep_manifests(1).await.expect("a sweep"),
-            "nothing is left to sweep after {taken}"
-        );
-        fixture.outlive_leases();
-        assert!(fixture.belongs(&a, "first").await && fixture.belongs(&a, "last").await);
-        assert_eq!(at(&fixture, &a, "large").await, Some(put.digest));
-    }
-}
-
-/// They are of another put.
-pub async fn what_is_put_between_two_pieces_keeps_its_edges(fixture: Fixture) {
-    let a = repo("a");
-    let put = put_large(&fixture, &a, &["first", "last"]).await;
-    fixture.delete(&a, &put.digest).await.expect("a delete");
-    fixture.store.sweep_manifests(1).await.expect("a piece");
-    fixture.put(&a, put.clone()).await.expect("it is put again");
-    while fixture.store.sweep_manifests(1).await.expect("a sweep") {}
-    fixture.outlive_leases();
-    collect_by_the_page(&fixture).await;
-    assert!(fixture.belongs(&a, "first").await && fixture.belongs(&a, "last").await);
-    assert_eq!(at(&fixture, &a, "large").await, Some(put.digest));
-}
-
-/// Nothing that is there lists it any more.
-pub async fn what_a_deleted_index_listed_can_be_deleted_before_its_pieces_are_taken(fixture: Fixture) {
-    let a = repo("a");
-    fixture.publish(&a, "x").await;
-    let child = image(&["x"], &["child"]);
-    fixture.put(&a, child.clone()).await.expect("an image");
-    let mut listed = vec![
-        serde_json::json!({ "mediaType": OCI_MANIFEST, "digest": child.digest, "size": child.bytes.len() }),
-    ];
-    listed.extend((0..620).map(|n| {
-        serde_json::json!({ "mediaType": OCI_MANIFEST, "digest": digest(&format!("never {n}")), "size": 2 })
-    }));
-    let mut index = write(
-        registry_core::manifest::OCI_INDEX,
-        &serde_json::json!({ "schemaVersion": 2, "manifests": listed }),
-        &["index"],
-    );
-    index.options.children = Children::Deferred;
-    fixture.put(&a, index.clone()).await.expect("an index");
-    assert_kind(fixture.delete(&a, &child.digest).await, ErrorKind::InUse);
-    fixture.delete(&a, &index.digest).await.expect("a delete");
-    fixture.delete(&a, &child.digest).await.expect("a delete");
-    undelete(&fixture, &a, &child.digest).await.expect("it is back");
-    undelete(&fixture, &a, &index.digest).await.expect("it is back");
-    assert_kind(fixture.delete(&a, &child.digest).await, ErrorKind::InUse);
-}
-
-/// Whatever was taken of them before.
-pub async fn a_deleted_repository_takes_its_pieces_along(fixture: Fixture) {
-    let a = repo("a");
-    let put = put_large(&fixture, &a, &["first", "last"]).await;
-    fixture.delete(&a, &put.digest).await.expect("a delete");
-    fixture.store.sweep_manifests(1).await.expect("a piece");
-    fixture
-        .store
-        .delete_repository(&caller(), &a)
-        .await
-        .expect("a delete");
-    while fixture.store.sweep_repositories(100).await.expect("a sweep") {}
-    assert!(!fixture.store.sweep_manifests(1).await.expect("a sweep"));
-    collect_by_the_page(&fixture).await;
-    assert_eq!(
-        (fixture.record("first").await, fixture.record("last").await),
-        (None, None)
-    );
 }

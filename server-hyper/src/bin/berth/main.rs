@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand};
   berth check --config /etc/berth.toml     say what that would do, and whether it can
   berth backup --data /srv/berth /mnt/b    back it up, while it serves
   berth restore /mnt/b --data /srv/new     make a registry out of that
-  berth fsck --deep --data /srv/berth      look at every record and every byte of a stopped one
+  berth fsck --deep --data /srv/berth      look at every record and every byte, while it serves
   berth gc --dry-run --data /srv/berth     say what would be given back, and why
   berth undelete team/app:v1               bring back what was deleted")]
 struct Berth {
@@ -44,7 +44,7 @@ enum Command {
     Backup(backup::Backup),
     /// Make a registry out of a backup, and check it.
     Restore(restore::Restore),
-    /// Check that the records of a stopped registry agree with each other and with the blobs.
+    /// Check that records agree with each other and with the blobs, and repair them; also while a server runs.
     Fsck(fsck::Fsck),
     /// Give back what nothing points at any more; or say what would go, and why.
     Gc(gc::Gc),

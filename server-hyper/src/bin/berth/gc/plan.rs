@@ -66,7 +66,7 @@ fn sentence(planned: &Planned) -> Option<String> {
                 why,
                 size: of,
                 ..
-            } = outlook;
+            } = &**outlook;
             let last = match outlook.last_held_by.as_slice() {
                 [] => String::new(),
                 holders => {
