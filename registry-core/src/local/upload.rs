@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::RepositoryName;
 use crate::registry::{BlobInfo, ByteStream, UploadId, UploadStatus, once};
 use crate::store::{Content, StoreError, UploadClaim};
+use crate::time::Timestamp;
 
 /// How often publishing reads its claim again when a writer that is being fenced off renewed it meanwhile.
 const CLAIM_READS: usize = 8;
@@ -24,9 +25,10 @@ impl LocalRegistry {
         at: Option<u64>,
         bytes: ByteStream,
     ) -> Result<UploadStatus> {
+        let asked = self.runtime.now();
         let claim = self.claim(repository, id).await?;
         let before = self.received(&claim).await?;
-        let bytes = self.guarded(claim.clone(), bytes);
+        let bytes = self.guarded(claim.clone(), asked, bytes);
         let received = match self.uploads.append(id, claim.algorithm, at, bytes).await {
             Ok(received) => received,
             Err(why) => return Err(self.not_taken(&claim, before, why).await),
@@ -58,13 +60,13 @@ impl LocalRegistry {
     }
 
     /// The stream, as long as its upload is claimed. The claim is renewed as bytes keep coming, and a writer that
-    /// slept too long finds out that it is gone before it writes.
-    fn guarded(&self, claim: UploadClaim, bytes: ByteStream) -> ByteStream {
+    /// slept too long finds out that it is gone before it writes. `asked` is a time before the claim was read: a writer
+    /// that sleeps right after it read the claim has slept too.
+    fn guarded(&self, claim: UploadClaim, asked: Timestamp, bytes: ByteStream) -> ByteStream {
         let renew_after = self.renew_after();
         let (manifests, runtime) = (self.manifests.clone(), self.runtime.clone());
-        let renewed = runtime.now();
         Box::pin(stream::try_unfold(
-            (bytes, claim, renewed),
+            (bytes, claim, asked),
             move |(mut bytes, mut claim, mut renewed)| {
                 let (manifests, runtime) = (manifests.clone(), runtime.clone());
                 async move {
@@ -91,8 +93,8 @@ impl LocalRegistry {
         bytes: ByteStream,
         digest: &Digest,
     ) -> Result<BlobInfo> {
+        let asked = self.runtime.now();
         let claim = self.claim(repository, id).await?;
-        let bytes = self.guarded(claim.clone(), bytes);
         let received = self.received(&claim).await?;
         if at.is_some_and(|at| at != received) {
             return Err(refused(id, StoreError::OutOfOrder { at: received }));
@@ -101,11 +103,13 @@ impl LocalRegistry {
             .head(bytes)
             .await
             .map_err(|why| refused(id, StoreError::Sender(why)))?;
+        // Guarded from the first byte, which the store may take up long after it came.
+        let guarded = |bytes| Some(self.guarded(claim.clone(), asked, bytes));
         let bytes = match rest {
             None if received == 0 => return self.publish_inline(&claim, head, digest).await,
             None if head.is_empty() => None,
-            None => Some(once(head)),
-            Some(rest) => Some(Box::pin(once(head).chain(rest)) as ByteStream),
+            None => guarded(once(head)),
+            Some(rest) => guarded(Box::pin(once(head).chain(rest))),
         };
         let sealed = match bytes {
             None => self.uploads.seal(id, digest).await,
@@ -189,16 +193,18 @@ impl LocalRegistry {
         self.publish(claim, &info, Content::Inline(bytes)).await
     }
 
+    /// A record that is there wins over new bytes only if its own are there too. One that was written between being read
+    /// and being marked as suspect, condemned perhaps, is not marked; so it is looked at again.
+    async fn look_for_bytes(&self, digest: &Digest) -> Result<()> {
+        while let Some(record) = self.manifests.blob_record(digest).await?
+            && !record.suspect
+            && !self.has_bytes(&record).await?
+        {}
+        Ok(())
+    }
+
     async fn publish(&self, claim: &UploadClaim, info: &BlobInfo, content: Content) -> Result<BlobInfo> {
-        // A record that is there wins over the new bytes only if its own are there too.
-        if let Some(existing) = self
-            .manifests
-            .blob_record(&info.digest)
-            .await?
-            .filter(|record| !record.suspect)
-        {
-            self.has_bytes(&existing).await?;
-        }
+        self.look_for_bytes(&info.digest).await?;
         let mut reads = 0;
         loop {
             let current = self.manifests.upload(&claim.repository, &claim.id).await?;

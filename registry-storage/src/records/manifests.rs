@@ -110,9 +110,10 @@ impl Records {
                 let cleared = match replaced {
                     Some((old, entry)) => {
                         let old = (old, entry.stamp);
-                        self.remove_edges(txn, id, digest, old, Fate::Gone, now).await?
+                        self.remove_edges(txn, id, digest, old, Fate::Replaced, now)
+                            .await?
                     }
-                    None => self.replace_trashed(txn, id, digest, now).await?,
+                    None => self.replace_trashed(txn, id, write, now).await?,
                 };
                 txn = match cleared {
                     Attempt::Done(txn) => txn,
@@ -177,15 +178,21 @@ impl Records {
         &self,
         txn: Txn,
         repository: &str,
-        digest: &Digest,
+        write: &ManifestWrite,
         now: Timestamp,
     ) -> Result<Attempt<Txn>> {
+        let digest = &write.digest;
         let key = keys::trash(repository, digest);
+        if let Err(KvError::Damaged { .. }) = self.kv.get(&key).await {
+            let size = write.bytes.len() as u64;
+            self.restore_trash(repository, digest, &write.parsed, size)
+                .await?;
+        }
         let Some((trashed, entry)) = self.get::<values::Trashed>(&key).await? else {
             return Ok(Attempt::Done(txn.absent(key)));
         };
         let taken = self
-            .take_from_trash(txn, repository, digest, (&trashed, &entry), now)
+            .take_from_trash(txn, repository, digest, (&trashed, &entry), Fate::Replaced, now)
             .await;
         self.unless_gone(&key, &entry, taken).await
     }

@@ -9,7 +9,7 @@ use registry_core::store::{Entry, Txn};
 use registry_core::{Digest, Error, Result, Timestamp};
 
 use super::past::is_whole;
-use super::values::{Fate, MARK, Piece, V1, decode, encode};
+use super::values::{Fate, Piece, V1, decode, encode};
 use super::{Attempt, Records, keys, values};
 
 /// Most edges that go in one transaction: each is up to five writes. An image has some tens.
@@ -42,6 +42,11 @@ impl Records {
         if children.blobs.len() + children.manifests.len() <= EDGES_AT_ONCE {
             return self.take_now(txn, of, children, fate, now).await;
         }
+        // Pieces are taken later, when the other put's edges may have gone too.
+        let fate = match fate {
+            Fate::Replaced => Fate::Gone,
+            fate => fate,
+        };
         let blobs = children
             .blobs
             .chunks(EDGES_AT_ONCE)
@@ -93,13 +98,15 @@ impl Records {
                 };
                 txn = txn.put(trashed, encode(&value));
             }
+            if fate == Fate::Replaced {
+                continue;
+            }
             txn = match self.find_blob(blob).await? {
-                Some((_, entry)) if opened => {
+                Some((_, entry)) if opened && fate != Fate::Purged => {
                     self.add_lease(txn.at(keys::blob(blob), entry.stamp), of.repository, blob, now)
                 }
                 // What opened nothing leaves nothing that does. Out of the trash there is no grace: that was given
                 // when it went in.
-                _ if fate == Fate::Purged => txn.put(keys::pending(now, blob), MARK),
                 _ => self.add_pending(txn, blob, now),
             };
         }

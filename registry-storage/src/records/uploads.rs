@@ -16,18 +16,20 @@ impl Records {
         algorithm: Algorithm,
     ) -> Result<Attempt<UploadClaim>> {
         let repository = self.lookup(name).await?;
+        let now = self.clock().await?;
         let upload = values::Upload {
             v: V1,
             repository: name.clone(),
             repository_id: repository.map(|repository| repository.id),
             location: location.clone(),
             algorithm: algorithm.to_string(),
-            expires: self.clock().await? + self.lifetimes.upload_idle,
+            expires: now + self.lifetimes.upload_idle,
         };
         let key = keys::upload(id);
         let txn = Txn::new()
             .named("claim")
             .absent(&key)
+            .before(self.bucket(now).0)
             .put(key, encode(&upload))
             .put(keys::expiry(upload.expires, id), MARK);
         Ok(match self.commit(txn).await? {
@@ -121,7 +123,7 @@ impl Records {
         let txn = Txn::new()
             .named("touch")
             .at(&key, entry.stamp)
-            .before(upload.expires)
+            .before(upload.expires.min(self.bucket(now).0))
             .delete(keys::expiry(upload.expires, &claim.id))
             .put(key, encode(&values::Upload { expires, ..upload }))
             .put(keys::expiry(expires, &claim.id), MARK);
@@ -142,9 +144,10 @@ impl Records {
         let Some(read) = found else {
             return Err(error::upload_unknown(&claim.id));
         };
-        let now = self.clock().await?;
+        // Whoever writes for it goes on believing in the claim until that expires, and may begin a write until then.
+        let believed = self.clock().await?.max(read.0.expires);
         let txn = self.consume(Txn::new().named("cancel"), claim, &read);
-        let txn = self.doom(txn, &read.0.location, now, self.lifetimes.longest_write);
+        let txn = self.doom(txn, &read.0.location, believed, self.lifetimes.longest_write);
         Ok(self.commit(txn).await?.map(|_| ()))
     }
 }

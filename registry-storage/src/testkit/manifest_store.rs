@@ -147,7 +147,7 @@ impl Fixture {
     }
 
     async fn due(&self) -> Vec<Pending> {
-        self.store.due(1000).await.expect("the queue")
+        self.store.due(None, 1000).await.expect("the queue")
     }
 
     /// Lets the clock run until an entry is due. Whether one is, within longer than any lifetime.
@@ -214,6 +214,11 @@ impl Fixture {
     }
 
     /// What may be unlinked sooner or later.
+    async fn expired(&self) -> Vec<UploadId> {
+        let expired = self.store.expired_uploads(None, 10).await.expect("a list");
+        expired.into_iter().map(|expired| expired.id).collect()
+    }
+
     async fn doomed(&self) -> Vec<Location> {
         let lifetimes = *self.store.lifetimes();
         self.clock

@@ -122,7 +122,8 @@ fn a_published_location_is_never_doomed_by_ending_its_upload() {
                 };
                 let interrupted = !house.interrupted.disarm();
                 assert_eq!(done, !interrupted, "one of the two happens");
-                house.clock.advance(2 * HOUR);
+                // Past the claim's end and the longest write, for which a location is held.
+                house.clock.advance(48 * HOUR);
                 let doomed = house.records.doomed(None, 10).await.unwrap();
                 let record = house.records.blob_record(&info(b"layer").digest).await.unwrap();
                 assert_eq!(doomed.len() + usize::from(record.is_some()), 1);
@@ -193,4 +194,53 @@ fn a_writer_that_slept_before_its_first_large_piece_leaves_nothing_behind() {
         house.live_for(100 * HOUR).await;
         assert_eq!(house.stored().await, 0, "bytes that no record names");
     });
+}
+
+/// A day and more passes, in which the upload is given up and its bytes are unlinked.
+async fn everything_of_an_upload_goes(house: &House) {
+    house.clock.advance(25 * HOUR);
+    house.tidy().await;
+    house.clock.advance(2 * HOUR);
+    house.tidy().await;
+}
+
+#[test]
+fn a_writer_that_slept_since_it_read_its_claim_leaves_no_bytes_behind() {
+    for finishes in [false, true] {
+        at_every_point(async |house, at| {
+            let (name, ctx) = (name("a"), &house.ctx);
+            let upload = house.registry.begin_upload(ctx, &name, None).await.unwrap();
+            let other = house.clone();
+            house.interrupted.arm(
+                at,
+                Box::pin(async move { everything_of_an_upload_goes(&other).await }),
+            );
+            let (bytes, digest) = (once(&b"late"[..]), info(b"late").digest);
+            let written = match finishes {
+                false => house
+                    .slow
+                    .append_upload(ctx, &name, &upload.id, None, bytes)
+                    .await
+                    .map(drop),
+                true => house
+                    .slow
+                    .finish_upload(ctx, &name, &upload.id, None, bytes, &digest)
+                    .await
+                    .map(drop),
+            };
+            let interrupted = !house.interrupted.disarm();
+            if interrupted
+                && house
+                    .registry
+                    .upload_status(ctx, &name, &upload.id)
+                    .await
+                    .is_err()
+            {
+                house.live_for(60 * HOUR).await;
+                let kept = usize::from(finishes && written.is_ok() && house.read("a", &digest).await.is_ok());
+                assert_eq!(house.stored().await, kept, "interrupted at {at}: {written:?}");
+            }
+            interrupted
+        });
+    }
 }

@@ -1,7 +1,7 @@
 //! Collecting.
 
-use registry_core::store::{Collected, ManifestStore, Reclaim};
-use registry_core::{ErrorKind, MountFrom, PutManifest, Registry};
+use registry_core::store::{BlobStore, Collected, ManifestStore, Reclaim};
+use registry_core::{ErrorKind, MountFrom, PutManifest, Registry, once};
 
 use crate::harness::*;
 
@@ -65,7 +65,7 @@ async fn to(house: &House, stage: Collected) -> registry_core::store::Pending {
         house.collect().await;
         house.clock.advance(3 * HOUR);
     }
-    house.records.due(1).await.unwrap().pop().unwrap()
+    house.records.due(None, 1).await.unwrap().pop().unwrap()
 }
 
 #[test]
@@ -161,6 +161,31 @@ fn what_a_deleted_manifest_deferred_is_collected_when_it_came_meanwhile() {
             None,
             "interrupted at {at}"
         );
+        interrupted
+    });
+}
+
+#[test]
+fn a_push_replaces_lost_bytes_even_if_the_blob_is_condemned_while_it_looks_at_them() {
+    at_every_point(async |house, at| {
+        let (name, ctx) = (name("a"), &house.ctx);
+        let blob = house.push("a", b"content").await;
+        house.clock.advance(31 * HOUR); // nothing holds it any more
+        let record = house.records.blob_record(&blob.digest).await.unwrap().unwrap();
+        house.bytes.unlink(&record.location).await.unwrap();
+        let upload = house.registry.begin_upload(ctx, &name, None).await.unwrap();
+        let other = house.clone();
+        house
+            .interrupted
+            .arm(at, Box::pin(async move { other.collect().await }));
+        let pushed = house
+            .slow
+            .finish_upload(ctx, &name, &upload.id, None, once(&b"content"[..]), &blob.digest)
+            .await;
+        let interrupted = !house.interrupted.disarm();
+        pushed.unwrap();
+        let read = house.read("a", &blob.digest).await;
+        assert_eq!(read.as_deref(), Ok(&b"content"[..]), "interrupted at {at}");
         interrupted
     });
 }

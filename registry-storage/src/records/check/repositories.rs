@@ -9,7 +9,7 @@ use super::walk::{Look, Walk, decode, not_a_key};
 use super::{Checker, FindingKind, keys};
 
 /// Every table that is checked; what is in others is only read.
-const KNOWN: [&str; 28] = [
+const KNOWN: [&str; 30] = [
     "blob",
     "children",
     "content",
@@ -22,6 +22,7 @@ const KNOWN: [&str; 28] = [
     "expiry",
     "history",
     "inline",
+    "lead",
     "lease",
     "manifest",
     "named",
@@ -31,6 +32,7 @@ const KNOWN: [&str; 28] = [
     "purge",
     "referrer",
     "repository",
+    "run",
     "tag",
     "tagged",
     "trash",

@@ -1,7 +1,7 @@
 //! The history of tags.
 
-use registry_core::ErrorKind;
 use registry_core::store::{Order, TagChange};
+use registry_core::{ErrorKind, Expect};
 
 use super::{Fixture, assert_kind, caller, image, repo};
 
@@ -16,6 +16,8 @@ macro_rules! manifest_store_history_clauses {
             [
                 every_move_of_a_tag_is_in_its_history,
                 a_put_that_leaves_a_tag_where_it_is_moves_nothing,
+                a_put_that_is_refused_moves_nothing,
+                each_tag_has_a_history_of_its_own,
                 a_history_is_listed_in_pages_either_way,
                 a_history_goes_with_its_repository,
             ]
@@ -93,6 +95,32 @@ pub async fn a_put_that_leaves_a_tag_where_it_is_moves_nothing(fixture: Fixture)
         fixture.image(&a, "x", "v").await;
     }
     assert_eq!(history(&fixture, Order::NewestFirst, None, 100).await.len(), 1);
+}
+
+/// Nor does it leave a trace.
+pub async fn a_put_that_is_refused_moves_nothing(fixture: Fixture) {
+    let a = repo("a");
+    let first = fixture.image(&a, "x", "v").await;
+    fixture.publish(&a, "y").await;
+    let mut put = image(&["y"], &["v"]);
+    put.options.expect = Expect::Absent;
+    assert_kind(fixture.put(&a, put).await, ErrorKind::PreconditionFailed);
+    let moves = history(&fixture, Order::NewestFirst, None, 100).await;
+    assert_eq!(
+        moves.iter().map(|moved| moved.to).collect::<Vec<_>>(),
+        [Some(first)]
+    );
+}
+
+/// Also where one's name begins with another's.
+pub async fn each_tag_has_a_history_of_its_own(fixture: Fixture) {
+    let a = repo("a");
+    fixture.publish(&a, "x").await;
+    for tags in [&["v", "v1", "v-1"][..], &["v1"], &["v.1"]] {
+        fixture.put(&a, image(&["x"], tags)).await.expect("a put");
+    }
+    assert_eq!(history(&fixture, Order::NewestFirst, None, 100).await.len(), 1);
+    assert_eq!(history(&fixture, Order::OldestFirst, None, 100).await.len(), 1);
 }
 
 /// Each page begins after the last position of the one before.

@@ -642,7 +642,7 @@ pub async fn each_undo_is_in_the_feed(fixture: Fixture) {
     };
     assert_eq!((digest, purged), (&manifest, &manifest));
     assert_eq!((&back.tag, back.from, back.to), (&tag("v"), None, Some(manifest)));
-    assert_eq!(tags, &[back.clone()]);
+    assert_eq!((tags.len(), tags.first()), (1, Some(back)));
     assert_eq!(told[4].actor, "tester");
     assert_eq!(told[6].actor, "system");
 }
