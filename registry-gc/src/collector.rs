@@ -196,9 +196,8 @@ impl Collector {
     /// Runs if anything is due. How long until the next look.
     async fn look_and_run(&self, stop: &Stop) -> Result<Duration> {
         let interval = self.settings.interval;
-        // Deleting by policy is for whoever leads, and its own look is a read of one record.
         let backlog = self.backlog().await?;
-        if !backlog.any() {
+        if !backlog.any() && !self.policy_is_due(backlog.now).await? {
             let next = backlog.next.map_or(interval, |next| next.since(backlog.now));
             return Ok(next.max(SHORTEST_SLEEP).min(interval));
         }
@@ -227,6 +226,15 @@ impl Collector {
             }
         }
         Ok(interval)
+    }
+
+    /// Whether something may go as the policy says, or there is more of the feed to follow than a look's share.
+    async fn policy_is_due(&self, now: Timestamp) -> Result<bool> {
+        let Some(kept) = self.settings.policy.untagged else {
+            return Ok(false);
+        };
+        let more = self.records.follow(self.settings.batch).await?;
+        Ok(more || !self.records.untagged(now - kept, None, 1).await?.is_empty())
     }
 
     /// Takes the lead and runs; `None` if another node has it.

@@ -22,7 +22,7 @@ pub use manifest::{
     BlobRecord, BlobState, Content, Event, EventKind, Lifetimes, ManifestRecord, ManifestStore,
     ManifestWrite, TagMove, UploadClaim,
 };
-pub use reclaim::{Backlog, Collected, Doomed, Expired, Pending, Reclaim, Step, Terms};
+pub use reclaim::{Backlog, Collected, Doomed, Expired, Pending, Reclaim, Step, Terms, Untagged};
 pub use runs::{Begin, Counts, Lead, Run, RunEnd, Trigger};
 pub use scrub::{
     Damage, FINDINGS_KEPT, NeededBy, Scrub, ScrubCount, ScrubCursor, ScrubFinding, ScrubManifest, ScrubPlace,

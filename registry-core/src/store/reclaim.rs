@@ -135,6 +135,19 @@ impl Backlog {
     }
 }
 
+/// A manifest that was left without a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untagged {
+    /// When, or when it was last looked at.
+    pub since: Timestamp,
+    /// The id of its repository.
+    pub repository: String,
+    /// The manifest.
+    pub digest: Digest,
+    /// The write that noted it.
+    pub stamp: Stamp,
+}
+
 /// The steps. Every one may be repeated and may be taken by any number of nodes at once.
 ///
 /// Lists go on from the one `after` which they are asked for, so what cannot be dealt with keeps nothing behind it waiting.
@@ -190,6 +203,23 @@ pub trait Reclaim: Send + Sync + 'static {
     /// `purge_manifest`: purges at most `limit` of what has been in the trash until its window ended, oldest first, and
     /// trims as many histories of tags. Whether more is due.
     async fn purge_trash(&self, limit: usize) -> Result<bool>;
+
+    /// Notes which manifests were left without a tag, by at most `limit` events of the feed after those that were read
+    /// before. Whether there are more.
+    async fn follow(&self, limit: usize) -> Result<bool>;
+
+    /// Manifests that were left without a tag by `until`, as far as the feed was [followed](Reclaim::follow), the longest ago
+    /// first. They may have one again, or something else that keeps them.
+    async fn untagged(
+        &self,
+        until: Timestamp,
+        after: Option<&Untagged>,
+        limit: usize,
+    ) -> Result<Vec<Untagged>>;
+
+    /// `delete_manifest`, asserting that no tag points at it, no index lists it, and it is not about a manifest that is
+    /// there. Whether it did; what an index or a subject keeps is noted anew, as of now.
+    async fn delete_untagged(&self, untagged: &Untagged) -> Result<bool>;
 
     /// What waits to be done.
     async fn backlog(&self) -> Result<Backlog>;

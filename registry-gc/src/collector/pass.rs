@@ -24,6 +24,8 @@ const PIECE: usize = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
+    /// Deleting manifests that have had no tag for as long as the policy says.
+    Untagged,
     /// Cleaning up what was deleted.
     Sweep,
     /// Ending uploads that make no progress.
@@ -65,6 +67,7 @@ impl From<Error> for Halt {
 enum Done {
     Collected(Step),
     Abandoned(bool),
+    Untagged(bool),
     Unlinked(u64),
     Swept,
     /// Somebody copies what is there.
@@ -127,6 +130,10 @@ impl<'a> Pass<'a> {
 
     async fn phases(&mut self) -> Result<(), Halt> {
         let backlog = self.collector.backlog().await?;
+        if let Some(kept) = self.collector.settings.policy.untagged {
+            self.begin(Phase::Untagged, 0);
+            self.delete_untagged(backlog.now - kept).await?;
+        }
         self.begin(Phase::Sweep, backlog.deleted + backlog.trash);
         self.sweep().await?;
         self.begin(Phase::Uploads, backlog.expired);
@@ -209,6 +216,7 @@ impl<'a> Pass<'a> {
                 counts.bytes += step.freed;
             }
             Ok(Done::Abandoned(done)) => counts.abandoned += u64::from(done),
+            Ok(Done::Untagged(done)) => counts.untagged += u64::from(done),
             Ok(Done::Unlinked(bytes)) => {
                 counts.unlinked += 1;
                 counts.bytes += bytes;
@@ -256,6 +264,25 @@ impl<'a> Pass<'a> {
                     self.settle(Err(why));
                     return Ok(());
                 }
+            }
+        }
+    }
+
+    async fn delete_untagged(&mut self, until: Timestamp) -> Result<(), Halt> {
+        let (records, batch) = (&self.collector.records, self.collector.settings.batch);
+        // What the feed says last counts, so all of it comes first.
+        self.pieces(|| records.follow(PIECE)).await?;
+        let mut after = None;
+        loop {
+            let untagged = records.untagged(until, after.as_ref(), batch).await?;
+            after = untagged.last().cloned();
+            let last = untagged.len() < batch;
+            self.each(untagged, |untagged| async move {
+                Ok(Done::Untagged(records.delete_untagged(&untagged).await?))
+            })
+            .await?;
+            if last {
+                return Ok(());
             }
         }
     }

@@ -274,6 +274,24 @@ fn the_loop_sleeps_until_something_is_due_and_writes_nothing_before() {
 }
 
 #[test]
+fn untagged_manifests_go_when_the_policy_says_so_and_stay_without_one() {
+    let records = Fake::new(0, 0, 0, 0);
+    let now = records.clock.time();
+    let hours = |hours: u64| (now - Duration::from_secs(hours * 3600)).0;
+    records.state().untagged = [hours(30), hours(25), hours(23), hours(0)].into();
+    assert_eq!(run(&records).counts, Counts::default());
+    let policy = Policy {
+        untagged: Some(Duration::from_secs(24 * 3600)),
+    };
+    let collector = collector(&records, Settings { policy, ..settings() });
+    work_until(&records, &collector, now + Duration::from_secs(1800));
+    assert_eq!(records.state().untagged.len(), 2);
+    assert_eq!(collector.observed().totals.untagged, 2);
+    work_until(&records, &collector, now + Duration::from_secs(3700));
+    assert_eq!(records.state().untagged.len(), 1);
+}
+
+#[test]
 fn what_fails_for_ever_does_not_make_the_loop_spin() {
     let records = Fake::new(3, 0, 0, 3);
     let start = records.clock.time();

@@ -36,6 +36,9 @@
 //! | `event` | position | what happened |
 //! | `scrub` | `cursor` | how far the scrub is |
 //! | `scrub` | `found`, position | what it found |
+//! | `loose` | repository id, digest | since when no tag points at the manifest, as far as is known |
+//! | `loosened` | since when, repository id, digest | nothing more: the same in the order in which they go |
+//! | `cursor` | `loose` | how far the feed was followed for that |
 //! | `lead` | `collector` | which node collects, and until when |
 //! | `run` | when it began, random | a run of the collector |
 
@@ -54,6 +57,8 @@ pub(super) const SCRUB_CURSOR: &str = "scrub/cursor";
 pub(super) const SCRUB_FOUND: &str = "scrub/found/";
 pub(super) const MANIFEST: &str = "manifest/";
 pub(super) const LEAD: &str = "lead/collector";
+pub(super) const LOOSENED: &str = "loosened/";
+pub(super) const FOLLOWED: &str = "cursor/loose";
 pub(super) const RUN: &str = "run/";
 pub(super) const PIECE: &str = "piece/";
 pub(super) const PURGE: &str = "purge/";
@@ -273,4 +278,12 @@ pub(super) fn shard(counter: &str, shard: u8) -> String {
 
 pub(super) fn run(id: &str) -> String {
     format!("{RUN}{id}")
+}
+
+pub(super) fn loose(repository: &str, digest: &Digest) -> String {
+    format!("loose/{repository}/{digest}")
+}
+
+pub(super) fn loosened(since: Timestamp, repository: &str, digest: &Digest) -> String {
+    format!("{LOOSENED}{}/{repository}/{digest}", time(since))
 }

@@ -238,8 +238,9 @@ impl Records {
     }
 
     /// `delete_manifest`: into the trash, if there is one.
-    pub(super) async fn try_delete_manifest(
+    pub(super) async fn try_delete_manifest_if(
         &self,
+        asserting: Txn,
         ctx: &Context,
         name: &RepositoryName,
         digest: &Digest,
@@ -263,7 +264,7 @@ impl Records {
         }
         let key = keys::manifest(id, &digest);
         let mut txn = self
-            .assert_name(Txn::new().named("delete_manifest"), name, &repository, now)
+            .assert_name(asserting.named("delete_manifest"), name, &repository, now)
             .at(&key, entry.stamp)
             .nothing_under(parents)
             .delete(key);

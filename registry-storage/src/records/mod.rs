@@ -10,6 +10,7 @@ mod edges;
 mod history;
 mod keys;
 mod lists;
+mod loose;
 mod manifests;
 mod mend;
 mod outlook;
@@ -416,7 +417,7 @@ impl ManifestStore for Records {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<()> {
-        attempt!(self.try_delete_manifest(ctx, repository, digest))
+        attempt!(self.try_delete_manifest_if(Txn::new(), ctx, repository, digest))
     }
 
     async fn delete_tag(&self, ctx: &Context, repository: &RepositoryName, tag: &Tag) -> Result<()> {

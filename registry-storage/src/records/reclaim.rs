@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use registry_core::store::{
     Backlog, Begin, BlobState, Collected, Counts, Doomed, Entry, Expired, Explanation, Lead, Lifetimes,
-    Location, Outlook, Pending, Reclaim, Run, RunEnd, Step, Terms, Txn,
+    Location, Outlook, Pending, Reclaim, Run, RunEnd, Step, Terms, Txn, Untagged,
 };
 use registry_core::{Digest, Error, Result, Timestamp, UploadId};
 
@@ -315,6 +315,23 @@ impl Reclaim for Records {
     async fn purge_trash(&self, limit: usize) -> Result<bool> {
         let trims = self.trim_histories(limit).await?;
         Ok(self.purge_due(limit).await? || trims)
+    }
+
+    async fn follow(&self, limit: usize) -> Result<bool> {
+        attempt!(self.try_follow(limit))
+    }
+
+    async fn untagged(
+        &self,
+        until: Timestamp,
+        after: Option<&Untagged>,
+        limit: usize,
+    ) -> Result<Vec<Untagged>> {
+        self.loose_until(until, after, limit).await
+    }
+
+    async fn delete_untagged(&self, untagged: &Untagged) -> Result<bool> {
+        attempt!(self.try_delete_untagged(untagged))
     }
 
     async fn backlog(&self) -> Result<Backlog> {

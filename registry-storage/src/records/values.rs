@@ -220,6 +220,19 @@ pub(super) struct Counter {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Loose {
+    pub(super) v: V1,
+    pub(super) since: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    pub(super) v: V1,
+    /// The key of the last event that was read.
+    pub(super) after: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Lead {
     pub(super) v: V1,
     pub(super) node: String,

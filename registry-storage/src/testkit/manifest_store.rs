@@ -8,9 +8,11 @@ pub mod blobs;
 pub mod claims;
 pub mod collect;
 pub mod history;
+pub mod keeping;
 pub mod manifests;
 pub mod pieces;
 pub mod repositories;
+pub mod runs;
 pub mod undo;
 
 use std::any::Any;
@@ -47,6 +49,8 @@ macro_rules! manifest_store_suite {
             $crate::manifest_store_undo_clauses!(undo, $factory);
             $crate::manifest_store_history_clauses!(history, $factory);
             $crate::manifest_store_pieces_clauses!(pieces, $factory);
+            $crate::manifest_store_keeping_clauses!(keeping, $factory);
+            $crate::manifest_store_runs_clauses!(runs, $factory);
         }
     };
 }
@@ -317,6 +321,8 @@ mod tests {
             include_str!("manifest_store/undo.rs"),
             include_str!("manifest_store/history.rs"),
             include_str!("manifest_store/pieces.rs"),
+            include_str!("manifest_store/keeping.rs"),
+            include_str!("manifest_store/runs.rs"),
         ] {
             crate::testkit::assert_every_clause_is_stamped(source);
         }

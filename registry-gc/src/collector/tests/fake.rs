@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use registry_core::store::{
     Backlog, Begin, BlobStore, Collected, Counts, Doomed, Expired, Explanation, Lead, Location, Outlook,
-    Pending, Reclaim, Run, RunEnd, Stamp, Step, StoreError, Terms, Why,
+    Pending, Reclaim, Run, RunEnd, Stamp, Step, StoreError, Terms, Untagged, Why,
 };
 use registry_core::{BlobRead, Digest, Error, Result, Runtime, Timestamp, UploadId};
 
@@ -72,6 +72,8 @@ pub(super) enum Fate {
 pub(super) struct State {
     pub(super) queue: BTreeMap<u64, Fate>,
     pub(super) uploads: BTreeSet<u64>,
+    /// When manifests lost their tags.
+    pub(super) untagged: BTreeSet<u64>,
     pub(super) doomed: BTreeSet<u64>,
     pub(super) lead: Option<Lead>,
     pub(super) runs: Vec<(String, Counts, Option<RunEnd>)>,
@@ -102,7 +104,7 @@ impl Fake {
             ..State::default()
         };
         let clock = Paused::default();
-        clock.0.store(1_000_000, Ordering::SeqCst);
+        clock.0.store(1_000_000_000, Ordering::SeqCst);
         Arc::new(Fake {
             clock,
             state: Mutex::new(state),
@@ -260,6 +262,35 @@ impl Reclaim for Fake {
 
     async fn purge_trash(&self, _limit: usize) -> Result<bool> {
         Ok(false)
+    }
+
+    async fn follow(&self, _limit: usize) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn untagged(
+        &self,
+        until: Timestamp,
+        after: Option<&Untagged>,
+        limit: usize,
+    ) -> Result<Vec<Untagged>> {
+        let state = self.state();
+        let from = after.map_or(0, |after| after.since.0 + 1);
+        let found = state
+            .untagged
+            .iter()
+            .filter(|since| (from..=until.0).contains(since));
+        let untagged = found.map(|since| Untagged {
+            since: Timestamp(*since),
+            repository: "a".to_owned(),
+            digest: Digest::sha256(&since.to_be_bytes()),
+            stamp: Stamp(*since),
+        });
+        Ok(untagged.take(limit).collect())
+    }
+
+    async fn delete_untagged(&self, untagged: &Untagged) -> Result<bool> {
+        Ok(self.state().untagged.remove(&untagged.since.0))
     }
 
     async fn backlog(&self) -> Result<Backlog> {

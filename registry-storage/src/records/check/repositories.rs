@@ -9,11 +9,12 @@ use super::walk::{Look, Walk, decode, not_a_key};
 use super::{Checker, FindingKind, keys};
 
 /// Every table that is checked; what is in others is only read.
-const KNOWN: [&str; 30] = [
+const KNOWN: [&str; 33] = [
     "blob",
     "children",
     "content",
     "counter",
+    "cursor",
     "deferred",
     "doomed",
     "dropped",
@@ -24,6 +25,8 @@ const KNOWN: [&str; 30] = [
     "inline",
     "lead",
     "lease",
+    "loose",
+    "loosened",
     "manifest",
     "named",
     "parent",

@@ -1,0 +1,189 @@
+//! Manifests to which no tag points: which they are, since when, and how they go where a policy says so.
+//!
+//! They are found by following the feed of events, from where it was left the last time: it says of every put and of every move of a
+//! tag what was left without one. So finding them costs what changes and not what exists, no write path knows of it, and
+//! who never turns the policy on never pays. Who turns it on later has the feed read from its beginning once. What is noted
+//! is only a hint, and may be of a manifest that has a tag again, or is no more: that is looked at when its time comes, and asserted
+//! by the transaction that deletes it.
+
+use std::collections::BTreeMap;
+
+use registry_core::store::{Event, EventKind, TagMove, Txn, Untagged};
+use registry_core::{Context, Digest, ErrorKind, RepositoryName, Result, Timestamp};
+
+use super::values::{MARK, V1, decode, encode};
+use super::{Attempt, Records, keys, values};
+
+/// Most referrers of a deleted subject that are noted with it. The others are noted when they are put or lose a tag.
+const REFERRERS: usize = 1000;
+
+impl Records {
+    /// Follows the feed for at most `limit` events. Whether there are more.
+    pub(super) async fn try_follow(&self, limit: usize) -> Result<Attempt<bool>> {
+        let cursor = self.get::<values::Cursor>(keys::FOLLOWED).await?;
+        let (read, entry) = cursor.unzip();
+        let after = read.map(|cursor| cursor.after);
+        let events = self.scan_past(keys::EVENT, after.as_deref(), limit).await?;
+        let Some((last, _)) = events.last() else {
+            return Ok(Attempt::Done(false));
+        };
+        let mut loose = BTreeMap::new();
+        for (key, entry) in &events {
+            // What a newer version says, and what cannot be read, is nothing to delete anything for.
+            if let Ok(event) = decode::<Event>(key, entry) {
+                self.loosened_by(&event, &mut loose).await?;
+            }
+        }
+        let cursor = values::Cursor {
+            v: V1,
+            after: last.clone(),
+        };
+        let mut txn = Txn::new()
+            .named("follow")
+            .unchanged(keys::FOLLOWED, entry.as_ref())
+            .put(keys::FOLLOWED, encode(&cursor));
+        let mut ids = BTreeMap::<RepositoryName, Option<String>>::new();
+        for ((name, digest), since) in loose {
+            if !ids.contains_key(&name) {
+                let id = self.lookup(&name).await?.map(|repository| repository.id);
+                ids.insert(name.clone(), id);
+            }
+            if let Some(Some(id)) = ids.get(&name) {
+                txn = self.note_loose(txn, id, &digest, since).await?;
+            }
+        }
+        let more = events.len() == limit;
+        Ok(self.commit(txn).await?.map(|_| more))
+    }
+
+    /// What an event may have left without a tag, or without the subject that kept it.
+    async fn loosened_by(
+        &self,
+        event: &Event,
+        loose: &mut BTreeMap<(RepositoryName, Digest), Timestamp>,
+    ) -> Result<()> {
+        let name = &event.repository;
+        let mut note = |digest: &Digest| {
+            loose.insert((name.clone(), *digest), event.at);
+        };
+        let left = |moved: &TagMove| moved.from.filter(|from| Some(*from) != moved.to);
+        match &event.kind {
+            EventKind::ManifestPut { digest, tags, .. }
+            | EventKind::ManifestUndeleted { digest, tags, .. } => {
+                if tags.is_empty() {
+                    note(digest);
+                }
+                tags.iter().filter_map(left).for_each(|from| note(&from));
+            }
+            EventKind::TagDeleted { tag } => left(tag).iter().for_each(note),
+            EventKind::ManifestDeleted { digest, .. } => {
+                let Some(repository) = self.lookup(name).await? else {
+                    return Ok(());
+                };
+                let table = keys::referrers(&repository.id, digest);
+                for (key, _) in self.scan_past(&table, None, REFERRERS).await? {
+                    if let Ok(referrer) = key[table.len()..].parse() {
+                        note(&referrer);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Notes since when a manifest is loose, instead of what was noted before.
+    async fn note_loose(&self, txn: Txn, id: &str, digest: &Digest, since: Timestamp) -> Result<Txn> {
+        let key = keys::loose(id, digest);
+        let txn = match self.get::<values::Loose>(&key).await? {
+            Some((before, _)) => txn.delete(keys::loosened(before.since, id, digest)),
+            None => txn,
+        };
+        Ok(txn
+            .put(key, encode(&values::Loose { v: V1, since }))
+            .put(keys::loosened(since, id, digest), MARK))
+    }
+
+    pub(super) async fn loose_until(
+        &self,
+        until: Timestamp,
+        after: Option<&Untagged>,
+        limit: usize,
+    ) -> Result<Vec<Untagged>> {
+        let after = after.map(|loose| keys::loosened(loose.since, &loose.repository, &loose.digest));
+        self.timed(keys::LOOSENED, after, limit, Some(until), |since, rest, stamp| {
+            let (repository, digest) = rest.split_once('/')?;
+            Some(Untagged {
+                since,
+                repository: repository.to_owned(),
+                digest: digest.parse().ok()?,
+                stamp,
+            })
+        })
+        .await
+    }
+
+    /// Deletes a manifest as its repository's clients do, asserting that no tag points at it, no index lists it, and it is not
+    /// about a manifest that is there. Whether it did. What has a tag is forgotten until it loses it; what an
+    /// index or a subject keeps is looked at again after as long.
+    pub(super) async fn try_delete_untagged(&self, loose: &Untagged) -> Result<Attempt<bool>> {
+        let (id, digest) = (loose.repository.as_str(), &loose.digest);
+        let now = self.clock().await?;
+        let queued = keys::loosened(loose.since, id, digest);
+        let key = keys::loose(id, digest);
+        let entry = match self.entry(&queued).await? {
+            Some(entry) if entry.stamp == loose.stamp => entry,
+            _ => return Ok(Attempt::Done(false)),
+        };
+        let mut txn = Txn::new().at(&queued, entry.stamp).delete(&queued);
+        let noted = self.get::<values::Loose>(&key).await?;
+        txn = txn.unchanged(&key, noted.as_ref().map(|(_, entry)| entry));
+        if noted.is_none_or(|(noted, _)| noted.since != loose.since) {
+            return self.forget_loose(txn).await;
+        }
+        let (txn, name) = self.assert_id(txn, id).await?;
+        let manifest = self.get::<values::Manifest>(&keys::manifest(id, digest)).await?;
+        let tags = keys::tags_at(id, digest);
+        let (Some(name), Some((manifest, _))) = (name, manifest) else {
+            return self.forget_loose(txn.delete(key)).await;
+        };
+        if self.any_under(&tags).await? {
+            return self.forget_loose(txn.delete(key)).await;
+        }
+        let subject = manifest.subject.map(|subject| keys::manifest(id, &subject));
+        let is_kept = self.any_under(&keys::parents(id, digest)).await?
+            || match &subject {
+                Some(subject) => self.entry(subject).await?.is_some(),
+                None => false,
+            };
+        if is_kept {
+            let later = values::Loose { v: V1, since: now };
+            let txn = txn
+                .put(key, encode(&later))
+                .put(keys::loosened(now, id, digest), MARK);
+            return self.forget_loose(txn).await;
+        }
+        let mut txn = txn.delete(key).nothing_under(tags);
+        if let Some(subject) = subject {
+            txn = txn.absent(subject);
+        }
+        let ctx = Context::system();
+        match self.try_delete_manifest_if(txn, &ctx, &name, digest).await {
+            Ok(attempt) => Ok(attempt.map(|()| true)),
+            // It went, or came to be listed, since it was looked at.
+            Err(why)
+                if matches!(
+                    why.kind(),
+                    ErrorKind::ManifestUnknown | ErrorKind::NameUnknown | ErrorKind::InUse
+                ) =>
+            {
+                Ok(Attempt::Again)
+            }
+            Err(why) => Err(why),
+        }
+    }
+
+    async fn forget_loose(&self, txn: Txn) -> Result<Attempt<bool>> {
+        Ok(self.commit(txn.named("follow")).await?.map(|_| false))
+    }
+}
