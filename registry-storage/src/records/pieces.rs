@@ -5,7 +5,8 @@
 //! go but those of the put that was deleted; a crash leaves the pieces that are not taken yet. An edge goes on telling
 //! "exists" until its piece is taken; so the lease of the dereferenced goes with the edge, not with the delete.
 
-use registry_core::store::{Entry, Txn};
+use registry_core::store::{Entry, Txn, Write};
+use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{Digest, Error, Result, Timestamp};
 
 use super::past::is_whole;
@@ -13,7 +14,7 @@ use super::values::{Fate, MARK, Piece, V1, decode, encode};
 use super::{Attempt, Records, keys, values};
 
 /// Most edges that go in one transaction: each is up to four writes.
-const EDGES_AT_ONCE: usize = 1000;
+pub(super) const EDGES_AT_ONCE: usize = 1000;
 
 /// Pieces that are read at once.
 const PAGE: usize = 16;
@@ -39,16 +40,21 @@ impl Records {
         fate: Fate,
         now: Timestamp,
     ) -> Result<Txn> {
-        if children.blobs.len() + children.manifests.len() <= EDGES_AT_ONCE {
+        if children.blobs.len() + children.manifests.len() <= self.edges_at_once {
             return self.take_now(txn, of, children, fate, now).await;
         }
-        let blobs = children.blobs.chunks(EDGES_AT_ONCE).map(|blobs| values::Children {
+        if lack(Weakening::LeaseLeftBeforeSweep) {
+            for blob in &children.blobs {
+                txn = self.add_lease(txn, of.repository, blob, now);
+            }
+        }
+        let blobs = children.blobs.chunks(self.edges_at_once).map(|blobs| values::Children {
             blobs: blobs.to_vec(),
             ..values::Children::default()
         });
         let manifests = children
             .manifests
-            .chunks(EDGES_AT_ONCE)
+            .chunks(self.edges_at_once)
             .map(|manifests| values::Children {
                 manifests: manifests.to_vec(),
                 ..values::Children::default()
@@ -91,7 +97,7 @@ impl Records {
                 txn = txn.put(trashed, encode(&value));
             }
             txn = match self.find_blob(blob).await? {
-                Some((_, entry)) if opened => {
+                Some((_, entry)) if opened && keep(Weakening::DeleteLeavesNoLease) => {
                     self.add_lease(txn.at(keys::blob(blob), entry.stamp), of.repository, blob, now)
                 }
                 // What opened nothing leaves nothing that does. Out of the trash there is no grace: that was given
@@ -103,7 +109,10 @@ impl Records {
         for child in &children.manifests {
             txn = txn.delete(keys::parent(of.repository, child, of.put));
         }
-        Ok(txn)
+        match keep(Weakening::DeleteLeavesNoEntry) {
+            true => Ok(txn),
+            false => Ok(without_entries(txn)),
+        }
     }
 
     /// Consumes the pieces that are left of a put: whoever takes them meanwhile is faster.
@@ -143,7 +152,13 @@ impl Records {
             None => ("sweep_repository", Fate::Purged),
         };
         let txn = txn.named(transition).at(key, entry.stamp).delete(key);
-        let txn = self.take_now(txn, of, &piece.children, fate, now).await?;
+        let mut txn = self.take_now(txn, of, &piece.children, fate, now).await?;
+        if lack(Weakening::LeaseLeftBeforeSweep) {
+            txn.writes.retain(|write| !is_put_under(write, "lease/"));
+        }
+        if lack(Weakening::SweepLeavesNothing) && transition == "sweep_repository" {
+            txn = without_entries(txn);
+        }
         // Whoever was faster has taken it.
         let (Attempt::Done(_) | Attempt::Again) = self.commit(txn).await?;
         Ok(piece.children.blobs.len() + piece.children.manifests.len())
@@ -175,4 +190,14 @@ impl Records {
             _ => Ok(!self.look_past(prefix, None, 1).await?.entries.is_empty()),
         }
     }
+}
+
+fn is_put_under(write: &Write, table: &str) -> bool {
+    matches!(write, Write::Put(key, _) if key.starts_with(table))
+}
+
+/// The same, queueing nothing for the collector: for weakenings.
+pub(super) fn without_entries(mut txn: Txn) -> Txn {
+    txn.writes.retain(|write| !is_put_under(write, keys::PENDING));
+    txn
 }

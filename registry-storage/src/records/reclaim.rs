@@ -2,9 +2,11 @@
 
 use async_trait::async_trait;
 use registry_core::store::{BlobState, Collected, Doomed, Entry, Location, Pending, Reclaim, Txn};
+use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{Context, Digest, Error, Result, Timestamp, UploadId};
 
 use super::past::is_whole;
+use super::pieces::without_entries;
 use super::values::{Fate, MARK, decode, encode};
 use super::{Attempt, Records, SLACK, keys, values};
 
@@ -29,10 +31,18 @@ impl Records {
         Txn::new().at(&key, entry.stamp).delete(key)
     }
 
+    /// The same, of an entry that nothing calls for any more.
+    fn drop_pending(&self, entry: &Pending) -> Txn {
+        match keep(Weakening::PendingDroppedWithoutStamp) {
+            true => self.take(entry),
+            false => Txn::new().delete(keys::pending(entry.due, &entry.digest)),
+        }
+    }
+
     async fn has_edges(&self, digest: &Digest) -> Result<bool> {
         Ok(self.any_under(&keys::edges(digest)).await?
             || self.any_under(&keys::deferrals(digest)).await?
-            || self.any_under(&keys::trashed_edges(digest)).await?)
+            || (keep(Weakening::TrashDoesNotHold) && self.any_under(&keys::trashed_edges(digest)).await?))
     }
 
     /// Removes a batch of leases that have expired. Whether any were found.
@@ -52,22 +62,43 @@ impl Records {
         Ok(any)
     }
 
+    /// What may be removed next, given out as if it had been: for a weakening.
+    async fn condemned_locations(&self, now: Timestamp) -> Result<Vec<Doomed>> {
+        let mut found = Vec::new();
+        for (key, entry) in self.scan(keys::BLOB, None, LEASES).await? {
+            let blob: values::Blob = decode(&key, &entry)?;
+            if let BlobState::Condemned { remove_after } = blob.state
+                && remove_after <= now
+            {
+                found.push(Doomed {
+                    location: blob.location,
+                    not_before: remove_after,
+                    stamp: entry.stamp,
+                });
+            }
+        }
+        Ok(found)
+    }
+
     async fn do_collect(&self, entry: &Pending) -> Result<Collected> {
         let digest = &entry.digest;
         let now = self.clock().await?;
         let Some((blob, read)) = self.find_blob(digest).await? else {
             return self
-                .step(self.take(entry).absent(keys::blob(digest)), Collected::Dropped)
+                .step(self.drop_pending(entry).absent(keys::blob(digest)), Collected::Dropped)
                 .await;
         };
-        if self.has_edges(digest).await? {
-            return self.step(self.take(entry), Collected::Dropped).await;
+        let live = blob.state == BlobState::Live;
+        let looks_again = live || keep(Weakening::RemoveWithoutRecheck);
+        if looks_again && self.has_edges(digest).await? {
+            return self.step(self.drop_pending(entry), Collected::Dropped).await;
         }
+        let looks_at_leases = looks_again && (!live || keep(Weakening::CondemnIgnoresLeases));
         let unexpired = self
             .scan(&keys::leases(digest), Some(&keys::leases_ending(digest, now)), 1)
             .await?
             .pop();
-        if let Some((key, _)) = unexpired {
+        if let Some((key, _)) = unexpired.filter(|_| looks_at_leases) {
             let (end, _) = keys::parse_lease(digest, &key)
                 .ok_or_else(|| Error::internal(format!("record {key} is no lease")))?;
             return self
@@ -80,13 +111,18 @@ impl Records {
         // "No unexpired lease" is asserted as "no lease", so the expired ones go first.
         while self.remove_expired_leases(digest, now).await? {}
 
-        let nothing_holds_it = self
-            .take(entry)
-            .at(keys::blob(digest), read.stamp)
-            .nothing_under(keys::edges(digest))
-            .nothing_under(keys::deferrals(digest))
-            .nothing_under(keys::trashed_edges(digest))
-            .nothing_under(keys::leases(digest));
+        let mut nothing_holds_it = self.take(entry).at(keys::blob(digest), read.stamp);
+        if looks_again {
+            nothing_holds_it = nothing_holds_it
+                .nothing_under(keys::edges(digest))
+                .nothing_under(keys::deferrals(digest));
+        }
+        if looks_again && keep(Weakening::TrashDoesNotHold) {
+            nothing_holds_it = nothing_holds_it.nothing_under(keys::trashed_edges(digest));
+        }
+        if looks_at_leases {
+            nothing_holds_it = nothing_holds_it.nothing_under(keys::leases(digest));
+        }
         match blob.state {
             // `condemn`
             BlobState::Live => {
@@ -96,14 +132,19 @@ impl Records {
                     state: BlobState::Condemned { remove_after },
                     ..blob
                 };
-                let txn = nothing_holds_it
-                    .before(base)
-                    .put(keys::blob(digest), encode(&condemned))
-                    .put(keys::pending(remove_after, digest), MARK);
+                let mut txn = nothing_holds_it.put(keys::blob(digest), encode(&condemned));
+                if keep(Weakening::CondemnTimedByEarlierRead) {
+                    txn = txn.before(base);
+                }
+                if keep(Weakening::CondemnConsumesEntry) {
+                    txn = txn.put(keys::pending(remove_after, digest), MARK);
+                }
                 self.step(txn, Collected::Condemned).await
             }
             // An older entry of the queue does not shorten the second delay.
-            BlobState::Condemned { remove_after } if now < remove_after => {
+            BlobState::Condemned { remove_after }
+                if now < remove_after && keep(Weakening::SecondDelaySkipped) =>
+            {
                 self.step(
                     self.take(entry).put(keys::pending(remove_after, digest), MARK),
                     Collected::Requeued,
@@ -112,8 +153,11 @@ impl Records {
             }
             // `remove`
             BlobState::Condemned { remove_after } => {
-                let txn = nothing_holds_it
-                    .not_before(remove_after)
+                let mut txn = nothing_holds_it;
+                if keep(Weakening::SecondDelaySkipped) {
+                    txn = txn.not_before(remove_after);
+                }
+                let txn = txn
                     .delete(keys::blob(digest))
                     .delete(keys::inline(digest));
                 // Whoever could still be reading began before the second delay did.
@@ -141,7 +185,10 @@ impl Records {
             let removed = self
                 .remove_edges(txn, repository, &digest, (&manifest, entry.stamp), Fate::Gone, now)
                 .await?;
-            if let Attempt::Done(txn) = removed {
+            if let Attempt::Done(mut txn) = removed {
+                if lack(Weakening::SweepLeavesNothing) {
+                    txn = without_entries(txn);
+                }
                 self.commit(txn).await?;
             }
         }
@@ -243,6 +290,9 @@ impl Reclaim for Records {
                 }
             }
         }
+        if lack(Weakening::UnlinkBeforeRemove) {
+            doomed.extend(self.condemned_locations(now).await?);
+        }
         doomed.truncate(limit);
         Ok(doomed)
     }
@@ -283,13 +333,14 @@ impl Reclaim for Records {
         if now < upload.expires {
             return Ok(false);
         }
-        let txn = Txn::new()
-            .named("abandon")
-            .at(&key, entry.stamp)
-            .not_before(upload.expires)
-            .delete(key)
-            .delete(keys::expiry(upload.expires, id));
-        let txn = self.doom(txn, &upload.location, now, self.lifetimes.longest_write);
+        let mut txn = Txn::new().named("abandon").not_before(upload.expires);
+        if keep(Weakening::AbandonWithoutStamp) {
+            txn = txn.at(&key, entry.stamp);
+        }
+        txn = txn.delete(key).delete(keys::expiry(upload.expires, id));
+        if keep(Weakening::ClaimSweptWithoutDoom) {
+            txn = self.doom(txn, &upload.location, now, self.hold_for_writers());
+        }
         Ok(matches!(self.commit(txn).await?, Attempt::Done(_)))
     }
 

@@ -144,7 +144,7 @@ impl Records {
         };
         let now = self.clock().await?;
         let txn = self.consume(Txn::new().named("cancel"), claim, &read);
-        let txn = self.doom(txn, &read.0.location, now, self.lifetimes.longest_write);
+        let txn = self.doom(txn, &read.0.location, now, self.hold_for_writers());
         Ok(self.commit(txn).await?.map(|_| ()))
     }
 }

@@ -1,7 +1,7 @@
 //! Collecting.
 
-use registry_core::store::{Collected, ManifestStore, Reclaim};
-use registry_core::{ErrorKind, MountFrom, PutManifest, Registry};
+use registry_core::store::{BlobStore, Collected, ManifestStore, Reclaim};
+use registry_core::{ErrorKind, MountFrom, PutManifest, Registry, once};
 
 use crate::harness::*;
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use registry_core::store::Undo;
 use registry_core::{
     ByteStream, Children, Context, Digest, ErrorKind, MountFrom, PutManifest, Registry, RepositoryName,
     Result, Tag, UploadId, once,
@@ -36,10 +37,12 @@ pub(super) enum Op {
     DeleteTag,
     DeleteBlob,
     DeleteRepository,
+    Undelete,
+    Purge,
 }
 
 impl Op {
-    const ALL: [Op; 16] = [
+    const ALL: [Op; 18] = [
         Op::Push,
         Op::PushInParts,
         Op::LeaveUpload,
@@ -56,6 +59,8 @@ impl Op {
         Op::DeleteTag,
         Op::DeleteBlob,
         Op::DeleteRepository,
+        Op::Undelete,
+        Op::Purge,
     ];
 
     /// What is done in a world: some of all, since a world in which everything happens hides what takes a few things
@@ -151,9 +156,17 @@ impl Client {
                 self.put(&name, &index, Children::Required).await
             }
             Op::PushImage => self.push_image(&name).await,
+            Op::Undelete => {
+                let digest = self.manifest();
+                let back = self.code.records.undelete(&self.ctx, &name, &digest, None);
+                back.await.map(drop)
+            }
+            Op::Purge => {
+                let digest = self.manifest();
+                self.code.records.purge(&self.ctx, &name, &digest).await
+            }
             Op::DeleteManifest => {
-                let manifests = &self.code.world.library.manifests;
-                let digest = manifests[self.dice.below(manifests.len())].digest;
+                let digest = self.manifest();
                 self.code.registry.delete_manifest(&self.ctx, &name, &digest).await
             }
             Op::DeleteTag => {
@@ -170,6 +183,11 @@ impl Client {
 
     fn tag(&mut self) -> Tag {
         ["a", "b"][self.dice.below(2)].parse().expect("a tag")
+    }
+
+    fn manifest(&mut self) -> Digest {
+        let manifests = &self.code.world.library.manifests;
+        manifests[self.dice.below(manifests.len())].digest
     }
 
     fn image(&mut self) -> Made {

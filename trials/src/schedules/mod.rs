@@ -13,7 +13,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use registry_gc::model::COVERED;
+use registry_gc::model::{COVERED, Weakening};
+
+/// Guards of the model that the code does without, and why.
+const IDLE: &[(Weakening, &str)] = &[(
+    Weakening::DoomedHeldFromCommit,
+    "the code counts from the commit: no writer goes on writing on a claim that it read longer ago than a quarter of the \
+     longest write, which is what late-writer leaves out",
+)];
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -114,6 +121,62 @@ impl Search {
         report.violations.sort_by_key(|violation| violation.seed);
         report
     }
+}
+
+/// A guard of the code, by the name that the model has for its weakening.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard {
+    number: usize,
+}
+
+impl Guard {
+    /// All of them, in the model's order.
+    pub fn all() -> impl Iterator<Item = Guard> {
+        (0..Weakening::ALL.len()).map(|number| Guard { number })
+    }
+
+    /// The guard whose weakening has this name.
+    pub fn named(name: &str) -> Option<Guard> {
+        Guard::all().find(|guard| guard.name() == name)
+    }
+
+    /// The weakening's name, as the model writes it.
+    pub fn name(self) -> String {
+        Weakening::ALL[self.number].name()
+    }
+
+    /// What breaks in the model without it.
+    pub fn promise(self) -> &'static str {
+        Weakening::ALL[self.number].harm().1.name()
+    }
+
+    /// Why nothing breaks in the code without it, if that is so.
+    pub fn idle(self) -> Option<&'static str> {
+        IDLE.iter()
+            .find(|(weakening, _)| *weakening == Weakening::ALL[self.number])
+            .map(|(_, why)| *why)
+    }
+
+    /// Leaves it out from now on, in the whole process.
+    ///
+    /// # Errors
+    /// If this build cannot.
+    pub fn leave_out(self) -> Result<(), &'static str> {
+        #[cfg(feature = "weaken")]
+        {
+            use registry_core::weakening;
+            weakening::leave_out(Some(weakening::Weakening::ALL[self.number]));
+            Ok(())
+        }
+        #[cfg(not(feature = "weaken"))]
+        Err("this build keeps all guards; build it with --features weaken")
+    }
+}
+
+/// Puts every guard in force again.
+pub fn keep_all() {
+    #[cfg(feature = "weaken")]
+    registry_core::weakening::leave_out(None);
 }
 
 /// One schedule step by step, and what it broke.

@@ -39,7 +39,11 @@ const LIFETIMES: Lifetimes = Lifetimes {
     upload_idle: Duration::from_secs(240),
     longest_write: Duration::from_secs(120),
     longest_read: Duration::from_secs(300),
+    undo: Duration::from_secs(180),
 };
+
+/// So that an image of two blobs is deleted in pieces.
+const EDGES_AT_ONCE: usize = 1;
 
 /// Rounds of the clock and a lone collector after which nothing may be left.
 const ROUNDS: usize = 40;
@@ -61,6 +65,8 @@ pub(super) struct World {
     pub(super) bytes: MemoryBytes,
     pub(super) lifetimes: Lifetimes,
     pub(super) library: Library,
+    /// Whether each piece of an append is a request of its own.
+    pub(super) by_requests: bool,
     oracle: Mutex<Oracle>,
     broken: Mutex<Option<Broken>>,
     covered: Mutex<BTreeSet<&'static str>>,
@@ -157,6 +163,7 @@ impl World {
                 }
             }
             "put_manifest" if puts("deferred/") => self.cover("put_manifest (deferred)"),
+            "sweep_manifest" => self.cover("delete_manifest (in pieces)"),
             "" => {}
             name => self.cover(name),
         }
@@ -279,7 +286,7 @@ pub(super) struct Code {
 impl Code {
     fn on(world: &Arc<World>) -> Code {
         let kv = Arc::new(PausingKv(world.clone()));
-        let records = Records::new(kv, world.scheduler.clone(), world.lifetimes);
+        let records = Records::new(kv, world.scheduler.clone(), world.lifetimes).in_pieces_of(EDGES_AT_ONCE);
         let bytes = Arc::new(PausingBytes(world.clone()));
         Code {
             world: world.clone(),
@@ -304,7 +311,9 @@ impl Code {
         for entry in &due {
             self.records.collect(entry).await?;
         }
-        Ok(!due.is_empty())
+        let pieces = self.records.sweep_manifests(1).await?;
+        let trash = self.records.purge_trash(1).await?;
+        Ok(!due.is_empty() || pieces || trash)
     }
 
     /// A collector that works whenever something may have become due.
@@ -404,8 +413,13 @@ pub(super) fn play(seed: u64, traced: bool) -> Outcome {
         scheduler: Scheduler::new(ManualClock::at(BEGIN), dice.fork()),
         kv: MemoryKv::new(),
         bytes: MemoryBytes::new(),
-        lifetimes: LIFETIMES,
+        lifetimes: Lifetimes {
+            // Without a trash, what is deleted leaves a grace and nothing else.
+            undo: LIFETIMES.undo * u32::from(dice.once_in(2)),
+            ..LIFETIMES
+        },
         library: Library::draw(&mut dice),
+        by_requests: dice.once_in(2),
         oracle: Mutex::default(),
         broken: Mutex::default(),
         covered: Mutex::default(),
