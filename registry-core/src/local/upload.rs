@@ -117,7 +117,8 @@ impl LocalRegistry {
         };
         if lack(Weakening::PublishBeforeDurable) {
             let (digest, size) = (*digest, received);
-            self.publish(&claim, &BlobInfo { digest, size }, Content::Uploaded).await?;
+            self.publish(&claim, &BlobInfo { digest, size }, Content::Uploaded)
+                .await?;
         }
         let sealed = match bytes {
             None => self.uploads.seal(id, digest).await,

@@ -19,6 +19,4 @@ pub use manifest::{
     ManifestWrite, TagMove, UploadClaim,
 };
 pub use reclaim::{Collected, Doomed, Pending, Reclaim};
-pub use undo::{
-    DeletedTag, HISTORY_MAX, KeptTag, Order, TagChange, Trashed, Undeleted, Undo, roll_back,
-};
+pub use undo::{DeletedTag, HISTORY_MAX, KeptTag, Order, TagChange, Trashed, Undeleted, Undo, roll_back};

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use registry_core::Timestamp;
-use registry_core::weakening::{Weakening, keep};
 use registry_core::store::{Entry, Kv, KvError, Precondition, Stamp, Txn, Write};
+use registry_core::weakening::{Weakening, keep};
 
 use crate::clock::{self, Clock};
 use crate::limits;

@@ -143,7 +143,9 @@ impl Records {
 
     pub(super) async fn readable_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<BlobRecord> {
         let repository = self.known(name).await?;
-        let Some((blob, entry)) = self.find_blob(digest).await? else {
+        // A condemned one belongs nowhere, even if a lease of its next life is found below: its bytes may go any time.
+        let found = self.find_blob(digest).await?;
+        let Some((blob, entry)) = found.filter(|(blob, _)| blob.state == BlobState::Live) else {
             return Err(error::blob_unknown(digest));
         };
         let now = self.clock().await?;
@@ -413,7 +415,9 @@ impl Records {
                 }
             }
         };
-        let revives = found.as_ref().is_some_and(|(before, _)| before.state != BlobState::Live);
+        let revives = found
+            .as_ref()
+            .is_some_and(|(before, _)| before.state != BlobState::Live);
         if blob.location != claim.location && (keep(Weakening::ReviveForgetsLoser) || !revives) {
             txn = self.doom(txn, &claim.location, now, self.hold_for_writers());
         }

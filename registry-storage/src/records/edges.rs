@@ -102,9 +102,7 @@ impl Records {
         });
         let found = self.find_blob(digest).await?;
         let here = match &found {
-            Some((blob, _))
-                if blob.suspect && (!may_defer || lack(Weakening::DeferredForgetsSuspect)) =>
-            {
+            Some((blob, _)) if blob.suspect && (!may_defer || lack(Weakening::DeferredForgetsSuspect)) => {
                 None
             }
             Some(_) => self.belonging(repository, digest, now).await?,

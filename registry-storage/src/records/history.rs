@@ -54,7 +54,9 @@ impl Records {
             let page = self
                 .look_past(table, after.as_deref(), (limit - moves.len()).min(1000))
                 .await?;
-            let Some((last, _)) = page.entries.last() else { break };
+            let Some((last, _)) = page.entries.last() else {
+                break;
+            };
             after = Some(last.clone());
             for (key, entry) in &page.entries {
                 let moved: values::Moved = decode(key, entry)?;

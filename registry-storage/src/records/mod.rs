@@ -30,11 +30,11 @@ use registry_core::store::{
     BlobRecord, Content, Entry, Event, EventKind, Kv, KvError, Lifetimes, Location, ManifestRecord,
     ManifestStore, ManifestWrite, Stamp, Txn, UploadClaim,
 };
+use registry_core::weakening::{Weakening, keep};
 use registry_core::{
     Algorithm, BlobInfo, Context, Descriptor, Digest, Error, ErrorKind, Manifest, MountFrom, Page,
     PutOutcome, Reference, RepositoryName, Result, Runtime, Tag, Timestamp, UploadId, error,
 };
-use registry_core::weakening::{Weakening, keep};
 use serde::de::DeserializeOwned;
 
 use values::{V1, decode, encode};

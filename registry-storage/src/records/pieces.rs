@@ -48,10 +48,13 @@ impl Records {
                 txn = self.add_lease(txn, of.repository, blob, now);
             }
         }
-        let blobs = children.blobs.chunks(self.edges_at_once).map(|blobs| values::Children {
-            blobs: blobs.to_vec(),
-            ..values::Children::default()
-        });
+        let blobs = children
+            .blobs
+            .chunks(self.edges_at_once)
+            .map(|blobs| values::Children {
+                blobs: blobs.to_vec(),
+                ..values::Children::default()
+            });
         let manifests = children
             .manifests
             .chunks(self.edges_at_once)
@@ -173,7 +176,9 @@ impl Records {
             for key in page.damaged.iter().filter(|key| is_whole(key)) {
                 tracing::error!(key, "a damaged piece of a deleted manifest is stepped over");
             }
-            let Some((last, _)) = page.entries.last() else { break };
+            let Some((last, _)) = page.entries.last() else {
+                break;
+            };
             after = Some(last.clone());
             for (key, entry) in &page.entries {
                 if taken >= limit.max(1) {

@@ -85,7 +85,10 @@ impl Records {
         let now = self.clock().await?;
         let Some((blob, read)) = self.find_blob(digest).await? else {
             return self
-                .step(self.drop_pending(entry).absent(keys::blob(digest)), Collected::Dropped)
+                .step(
+                    self.drop_pending(entry).absent(keys::blob(digest)),
+                    Collected::Dropped,
+                )
                 .await;
         };
         let live = blob.state == BlobState::Live;
@@ -157,9 +160,7 @@ impl Records {
                 if keep(Weakening::SecondDelaySkipped) {
                     txn = txn.not_before(remove_after);
                 }
-                let txn = txn
-                    .delete(keys::blob(digest))
-                    .delete(keys::inline(digest));
+                let txn = txn.delete(keys::blob(digest)).delete(keys::inline(digest));
                 // Whoever could still be reading began before the second delay did.
                 let txn = self.doom(txn, &blob.location, now, std::time::Duration::ZERO);
                 self.step(txn, Collected::Removed).await
@@ -183,7 +184,14 @@ impl Records {
                 .delete(key)
                 .delete(keys::content(repository, &digest));
             let removed = self
-                .remove_edges(txn, repository, &digest, (&manifest, entry.stamp), Fate::Gone, now)
+                .remove_edges(
+                    txn,
+                    repository,
+                    &digest,
+                    (&manifest, entry.stamp),
+                    Fate::Gone,
+                    now,
+                )
                 .await?;
             if let Attempt::Done(mut txn) = removed {
                 if lack(Weakening::SweepLeavesNothing) {
@@ -195,7 +203,9 @@ impl Records {
         // Then the trash and what is left in pieces, for the same reason.
         if any
             || self.purge_all(&Context::system(), repository, limit).await?
-            || self.sweep_pieces(&format!("{}{repository}/", keys::PIECE), limit).await?
+            || self
+                .sweep_pieces(&format!("{}{repository}/", keys::PIECE), limit)
+                .await?
         {
             return Ok(true);
         }

@@ -85,7 +85,11 @@ impl Records {
     }
 
     /// Asserts that a repository's id is as it is: it has a name, which is returned, or is of a deleted one.
-    pub(super) async fn assert_id(&self, txn: Txn, repository: &str) -> Result<(Txn, Option<RepositoryName>)> {
+    pub(super) async fn assert_id(
+        &self,
+        txn: Txn,
+        repository: &str,
+    ) -> Result<(Txn, Option<RepositoryName>)> {
         let key = keys::named(repository);
         let found = self.get::<values::Named>(&key).await?;
         let txn = txn.unchanged(key, found.as_ref().map(|(_, entry)| entry));
@@ -103,10 +107,10 @@ impl Records {
     ) -> Result<Txn> {
         let key = keys::trash(repository, digest);
         let put = trashed.manifest.put.as_str();
-        let txn = txn
-            .at(&key, entry.stamp)
-            .delete(key)
-            .delete(keys::purge(trashed.until, repository, digest));
+        let txn =
+            txn.at(&key, entry.stamp)
+                .delete(key)
+                .delete(keys::purge(trashed.until, repository, digest));
         let txn = self.drop_pieces(txn, repository, put).await?;
         let of = Put {
             repository,
@@ -240,8 +244,13 @@ impl Records {
         };
         // It came back, or was deleted again with a window of its own.
         if !purged? {
-            self.commit(Txn::new().named("purge_manifest").at(key, entry.stamp).delete(key))
-                .await?;
+            self.commit(
+                Txn::new()
+                    .named("purge_manifest")
+                    .at(key, entry.stamp)
+                    .delete(key),
+            )
+            .await?;
         }
         Ok(())
     }

@@ -99,10 +99,7 @@ impl Records {
         };
         let txn = self.tell(txn, ctx, name, now, event);
         let digest = *digest;
-        Ok(self
-            .commit(txn)
-            .await?
-            .map(|_| Undeleted { digest, tags, kept }))
+        Ok(self.commit(txn).await?.map(|_| Undeleted { digest, tags, kept }))
     }
 
     /// Brings the edges of a put back, asserting that what they open is live, and that child manifests are here. Those
@@ -201,9 +198,9 @@ impl Records {
             }
         }
         let message = match (trash.first(), missing.len()) {
-            (Some(child), _) => format!(
-                "manifest {digest} needs {child}, which is in the trash itself; undelete that first"
-            ),
+            (Some(child), _) => {
+                format!("manifest {digest} needs {child}, which is in the trash itself; undelete that first")
+            }
             (None, 1) => format!(
                 "manifest {digest} needs {}, which is not here any more; push it first",
                 missing[0]
@@ -231,7 +228,10 @@ impl Records {
         if let Some((set, _)) = self.get::<values::Tag>(&keys::tag(id, tag)).await? {
             return Err(Error::new(
                 ErrorKind::PreconditionFailed,
-                format!("tag {tag} is there, at {}; move it if it is to be elsewhere", set.digest),
+                format!(
+                    "tag {tag} is there, at {}; move it if it is to be elsewhere",
+                    set.digest
+                ),
             )
             .with_detail(serde_json::json!({ "tag": tag, "digest": set.digest })));
         }

@@ -228,7 +228,13 @@ fn a_writer_that_slept_since_it_read_its_claim_leaves_no_bytes_behind() {
                     .map(drop),
             };
             let interrupted = !house.interrupted.disarm();
-            if interrupted && house.registry.upload_status(ctx, &name, &upload.id).await.is_err() {
+            if interrupted
+                && house
+                    .registry
+                    .upload_status(ctx, &name, &upload.id)
+                    .await
+                    .is_err()
+            {
                 house.live_for(60 * HOUR).await;
                 let kept = usize::from(finishes && written.is_ok() && house.read("a", &digest).await.is_ok());
                 assert_eq!(house.stored().await, kept, "interrupted at {at}: {written:?}");

@@ -58,14 +58,21 @@ impl Arguments {
         if self.list {
             for guard in Guard::all() {
                 let why = guard.idle().map(|why| format!(" (idle: {why})"));
-                println!("{:<30} {}{}", guard.name(), guard.promise(), why.unwrap_or_default());
+                println!(
+                    "{:<30} {}{}",
+                    guard.name(),
+                    guard.promise(),
+                    why.unwrap_or_default()
+                );
             }
             return Ok(true);
         }
         let guards = match self.weaken.as_deref() {
             None => Vec::new(),
             Some("all") => Guard::all().collect(),
-            Some(name) => vec![Guard::named(name).ok_or_else(|| format!("there is no guard {name}; see --list"))?],
+            Some(name) => {
+                vec![Guard::named(name).ok_or_else(|| format!("there is no guard {name}; see --list"))?]
+            }
         };
         if let Some(seed) = self.replay {
             guards.first().map_or(Ok(()), |guard| guard.leave_out())?;

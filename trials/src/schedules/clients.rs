@@ -68,8 +68,11 @@ impl Op {
     pub(super) fn menu(dice: &mut Dice) -> Vec<Op> {
         let share = 2 + dice.below(3);
         let mut menu: Vec<Op> = Op::ALL.into_iter().filter(|_| dice.once_in(share)).collect();
-        // Something has to come in.
+        // Something has to come in, and what is taken back must have gone.
         menu.push(*dice.pick(&[Op::Push, Op::PushImage, Op::PushInParts]));
+        if menu.contains(&Op::Undelete) || menu.contains(&Op::Purge) {
+            menu.extend([Op::PushImage, Op::DeleteManifest]);
+        }
         menu
     }
 }
@@ -157,17 +160,20 @@ impl Client {
             }
             Op::PushImage => self.push_image(&name).await,
             Op::Undelete => {
-                let digest = self.manifest();
+                let digest = self.manifest(&name, true);
                 let back = self.code.records.undelete(&self.ctx, &name, &digest, None);
                 back.await.map(drop)
             }
             Op::Purge => {
-                let digest = self.manifest();
+                let digest = self.manifest(&name, true);
                 self.code.records.purge(&self.ctx, &name, &digest).await
             }
             Op::DeleteManifest => {
-                let digest = self.manifest();
-                self.code.registry.delete_manifest(&self.ctx, &name, &digest).await
+                let digest = self.manifest(&name, false);
+                self.code
+                    .registry
+                    .delete_manifest(&self.ctx, &name, &digest)
+                    .await
             }
             Op::DeleteTag => {
                 let tag = self.tag();
@@ -185,7 +191,12 @@ impl Client {
         ["a", "b"][self.dice.below(2)].parse().expect("a tag")
     }
 
-    fn manifest(&mut self) -> Digest {
+    /// Mostly one that is there, or in the trash.
+    fn manifest(&mut self, name: &RepositoryName, in_trash: bool) -> Digest {
+        let there = self.code.world.manifests_of(name.as_str(), in_trash);
+        if !there.is_empty() && !self.dice.once_in(4) {
+            return *self.dice.pick(&there);
+        }
         let manifests = &self.code.world.library.manifests;
         manifests[self.dice.below(manifests.len())].digest
     }
@@ -198,7 +209,10 @@ impl Client {
     /// In pieces, with a pause before each.
     fn stream(&mut self, bytes: Bytes) -> ByteStream {
         let piece = (bytes.len() / (1 + self.dice.below(3))).max(1);
-        let pieces: Vec<_> = bytes.chunks(piece).map(|part| Ok(bytes.slice_ref(part))).collect();
+        let pieces: Vec<_> = bytes
+            .chunks(piece)
+            .map(|part| Ok(bytes.slice_ref(part)))
+            .collect();
         Box::pin(stream::iter(pieces).then(async |piece| {
             pause().await;
             piece
@@ -333,7 +347,11 @@ impl Client {
             _ => MountFrom::Repository(if name == one { two.clone() } else { one.clone() }),
         };
         let registry = &self.code.registry;
-        if registry.mount_blob(&self.ctx, name, &digest, &from).await?.is_some() {
+        if registry
+            .mount_blob(&self.ctx, name, &digest, &from)
+            .await?
+            .is_some()
+        {
             self.code.world.told(None, name.as_str(), &digest);
         }
         Ok(())

@@ -1,4 +1,32 @@
-//! Schedules.
+//! Schedules of the real code: [`LocalRegistry`], [`Records`] and the collector's steps, on the memory store, polled one
+//! task at a time in an order that a seed decides.
+//!
+//! A schedule is a small world: one or two blobs, two repositories, a few clients who push, resume, mount, read, put,
+//! delete and undelete some of them, one or two collectors with a janitor, a clock that is often moved to just where
+//! something becomes due, and misfortune: tasks that are dropped where they wait, commits whose answer is lost or that
+//! fail, bytes that vanish or seem to, writes that land late. Before every get, scan, commit and look at bytes, and once
+//! more after a commit, everybody else may go on; so there may be any number of commits and moves of the clock between
+//! any two reads, and between a read and its commit. After every commit, unlink, write and move of the clock an onlooker, who reads
+//! the records with code of his own, looks at the promises of `registry_gc::model`. In the end everybody stops, things may be
+//! pushed once more, and one collector that works alone must leave no residue.
+//!
+//! # Why our own executor suffices
+//!
+//! A checker of threads (loom, shuttle) replaces mutexes, atomics and threads, since between any two of their operations
+//! another thread may run. The code on trial has none whose order matters: between two awaits it touches its own values, and
+//! the stores, each of whose operations is one critical section. So whatever two threads could do to each other they can do
+//! at an await before a store's operation, and there everybody gets his turn. What the stores do inside an operation is
+//! for their own suites.
+//!
+//! # Guards
+//!
+//! With the feature `weaken` each guard of the code that the model has a weakening for can be left out, and the search must find
+//! what that breaks. Where the code has two guards for what is one in the model, both go together: a lease and an
+//! edge assert that the blob is live and that it belongs, either of which implies the other at commit. `IDLE` has
+//! those without which nothing breaks, and says why.
+//!
+//! [`LocalRegistry`]: registry_core::LocalRegistry
+//! [`Records`]: registry_storage::records::Records
 
 mod clients;
 mod library;
@@ -188,4 +216,44 @@ pub fn replay(seed: u64) -> (Vec<String>, Option<Violation>) {
         found: broken.found,
     });
     (outcome.trace, violation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guards_of_the_code_are_those_of_the_model() {
+        let names = |all: Vec<String>| all.join(" ");
+        let code = registry_core::weakening::Weakening::ALL
+            .iter()
+            .map(|guard| format!("{guard:?}"));
+        let model = Weakening::ALL.iter().map(|guard| format!("{guard:?}"));
+        assert_eq!(
+            names(code.collect()),
+            names(model.collect()),
+            "in this order, since they are told by their number"
+        );
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_schedule() {
+        for seed in 0..5 {
+            let ((one, _), (other, _)) = (replay(seed), replay(seed));
+            assert_eq!(one, other);
+        }
+    }
+
+    #[test]
+    fn no_schedule_breaks_a_promise() {
+        let search = Search {
+            seed: 1,
+            schedules: 300,
+            violations: 1,
+            threads: 2,
+        };
+        let report = search.run(&|_| {});
+        assert!(report.violations.is_empty(), "{:?}", report.violations);
+        assert_eq!(report.schedules, 300);
+    }
 }

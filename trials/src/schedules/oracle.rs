@@ -222,15 +222,18 @@ impl Oracle {
                 return Err(Broken::of(Promise::Belonging, found));
             }
         }
-        for blob in before.blobs.keys().filter(|blob| !self.view.blobs.contains_key(blob)) {
+        for blob in before
+            .blobs
+            .keys()
+            .filter(|blob| !self.view.blobs.contains_key(blob))
+        {
             if before.holding().any(|edge| edge.blob == *blob) {
                 let found = format!("{} takes the record of {blob}, which has an edge", txn.name);
                 return Err(Broken::of(Promise::Safety, found));
             }
         }
-        let put = |edge: &&Edge| {
-            txn.name == "put_manifest" && !self.view.has_edge(&edge.repository, &edge.blob)
-        };
+        let put =
+            |edge: &&Edge| txn.name == "put_manifest" && !self.view.has_edge(&edge.repository, &edge.blob);
         if let Some(edge) = before.edges.iter().find(put) {
             let found = format!("a put takes the edge to {} away", edge.blob);
             return Err(Broken::of(Promise::Grace, found));
@@ -315,7 +318,8 @@ impl Oracle {
             if !live.contains(id.as_str()) {
                 continue;
             }
-            let broken = |what: String| Err(Broken::of(Promise::Closure, format!("manifest {digest}: {what}")));
+            let broken =
+                |what: String| Err(Broken::of(Promise::Closure, format!("manifest {digest}: {what}")));
             let Some(children) = view.children.get(&(id.clone(), *digest)) else {
                 return broken("nothing says what it names".into());
             };
@@ -381,8 +385,14 @@ impl Oracle {
             if told.until <= now || !live.contains(told.repository.as_str()) {
                 continue;
             }
-            let Told { repository, digest, .. } = told;
-            let there = self.view.blobs.get(digest).is_some_and(|blob| !blob.is_condemned());
+            let Told {
+                repository, digest, ..
+            } = told;
+            let there = self
+                .view
+                .blobs
+                .get(digest)
+                .is_some_and(|blob| !blob.is_condemned());
             if !there || !self.view.belongs(repository, digest, now) {
                 let (until, what) = (
                     told.until,
@@ -469,7 +479,8 @@ impl Oracle {
     }
 
     fn reading(&self, now: Timestamp) -> Verdict {
-        let cut = |(location, until): &&(Location, Timestamp)| *until > now && self.unlinked.contains(location);
+        let cut =
+            |(location, until): &&(Location, Timestamp)| *until > now && self.unlinked.contains(location);
         match self.reads.iter().find(cut) {
             Some((location, _)) => Err(Broken::of(
                 Promise::Reads,
@@ -517,7 +528,11 @@ impl Oracle {
         if let Some((id, digest)) = stray.clone().find(|(id, _)| !live.contains(id.as_str())) {
             return left(format!("of repository {id}, {digest} is left"));
         }
-        if let Some(place) = view.children.keys().find(|place| !view.manifests.contains_key(place)) {
+        if let Some(place) = view
+            .children
+            .keys()
+            .find(|place| !view.manifests.contains_key(place))
+        {
             return left(format!("what {} named is left", place.1));
         }
         let named: BTreeSet<&Location> = view.blobs.values().map(|blob| &blob.location).collect();

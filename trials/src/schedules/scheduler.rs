@@ -140,12 +140,7 @@ impl Scheduler {
 
     /// Runs until every client has come to its end, all that is left waits, or `stop` says so. `crashed` is told who was
     /// dropped. Whatever has not come to its end is dropped then.
-    pub(super) fn run(
-        &self,
-        strategy: Strategy,
-        dice: &mut Dice,
-        mut observe: impl FnMut(Seen<'_>) -> bool,
-    ) {
+    pub(super) fn run(&self, strategy: Strategy, dice: &mut Dice, mut observe: impl FnMut(Seen<'_>) -> bool) {
         let mut tasks: Vec<Task> = Vec::new();
         let mut running = None;
         loop {

@@ -248,6 +248,19 @@ impl World {
         self.oracle().view.names.get(name).cloned()
     }
 
+    /// The manifests under the name, or those in its trash.
+    pub(super) fn manifests_of(&self, name: &str, in_trash: bool) -> Vec<Digest> {
+        let view = &self.oracle().view;
+        let Some(id) = view.names.get(name) else {
+            return Vec::new();
+        };
+        let here = |(place, digest): &(String, Digest)| (place == id).then_some(*digest);
+        match in_trash {
+            true => view.trash.keys().filter_map(here).collect(),
+            false => view.manifests.keys().filter_map(here).collect(),
+        }
+    }
+
     /// An operation did not do what was asked for. It may have its reasons, but it may not fail by itself.
     pub(super) fn refused(&self, what: &str, why: &Error) {
         self.trace(|| format!("{what}: {why}"));
@@ -432,7 +445,12 @@ pub(super) fn play(seed: u64, traced: bool) -> Outcome {
         kv: MemoryKv::with_clock(world.scheduler.clock.clock()),
         ..Arc::into_inner(world).expect("nobody else has it yet")
     });
-    world.trace(|| format!("seed {seed}: {strategy:?}, {faults:?}, {:?}", world.library.lengths()));
+    world.trace(|| {
+        format!(
+            "seed {seed}: {strategy:?}, {faults:?}, {:?}",
+            world.library.lengths()
+        )
+    });
     let code = Code::on(&world);
     people(&code, &faults, &mut dice);
     world.scheduler.run(strategy, &mut dice, |seen| {
@@ -467,9 +485,11 @@ fn people(code: &Code, faults: &Faults, dice: &mut Dice) {
     for number in 0..=1 + dice.below(3) {
         let client = Client::new(code, &menu, &left, dice.fork());
         let steps = 2 + dice.below(6);
-        world
-            .scheduler
-            .add(format!("client {number}"), Kind::Client, client.live(steps).boxed());
+        world.scheduler.add(
+            format!("client {number}"),
+            Kind::Client,
+            client.live(steps).boxed(),
+        );
     }
     for number in 0..=dice.below(2) {
         let (rounds, janitor) = (2 + dice.below(10), !dice.once_in(4));
