@@ -60,7 +60,12 @@ impl Records {
             manifest: digest,
             put: &manifest.put,
         };
-        let restored = self.restore_edges(txn, of, manifest.deferred).await?;
+        let restored = self.restore_edges(txn, of, manifest.deferred).await;
+        // Purged meanwhile, with all that it named.
+        if restored.is_err() && self.entry(&keys::trash(id, digest)).await?.is_none_or(|now| now.stamp != entry.stamp) {
+            return Ok(Attempt::Again);
+        }
+        let restored = restored?;
         if !restored.missing.is_empty() {
             return Err(self.needs(id, digest, &restored.missing).await?);
         }
