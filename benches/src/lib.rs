@@ -4,6 +4,9 @@
 //! first manifest is answered after a crash, and how many durable commits a second it makes. Its figures and
 //! their reading are in `ENGINES.md`; `cargo run --release -p benches --bin engines -- all` repeats them.
 //!
+//! [`collection`] is what collecting garbage costs: `cargo run --release -p benches --bin collection`.
+//!
 //! The commands `start` and `memory` measure a `berth` process whole, run by [`trials::server`].
 
+pub mod collection;
 pub mod engines;

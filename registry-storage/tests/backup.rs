@@ -185,7 +185,7 @@ fn uploads_that_were_under_way_are_unknown_afterwards() {
         let status = back.registry.upload_status(ctx, &app, &upload).await;
         assert_eq!(status.unwrap_err().kind(), ErrorKind::UploadUnknown);
         assert_eq!(back.keys("expiry/").await.len(), 0);
-        assert_eq!(back.records.expired_uploads(10).await.unwrap(), []);
+        assert_eq!(back.records.expired_uploads(None, 10).await.unwrap(), []);
     });
 }
 

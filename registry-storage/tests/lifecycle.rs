@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use registry_core::auth::Identity;
 use registry_core::runtime::Threads;
-use registry_core::store::{BlobStore, Collected, Lifetimes, ManifestStore, Reclaim};
+use registry_core::store::{BlobStore, Collected, Lifetimes, ManifestStore, Reclaim, Undo};
 use registry_core::{
     Blob, BlobInfo, BlobRead, Children, Context, Digest, ErrorKind, LocalRegistry, MountFrom, Options,
     PutManifest, Registry, RepositoryName, Timestamp, once,
@@ -88,7 +88,7 @@ impl House {
     /// Lets the clock run to the next due entry and takes its step.
     async fn step(&self) -> Option<Collected> {
         for _ in 0..200 {
-            if let Some(entry) = self.records.due(1).await.unwrap().pop() {
+            if let Some(entry) = self.records.due(None, 1).await.unwrap().pop() {
                 return Some(self.records.collect(&entry).await.unwrap());
             }
             self.clock.advance(Duration::from_secs(1800));
@@ -263,6 +263,11 @@ fn deleting_a_manifest_with_a_deferred_child_opens_nothing_either() {
             house.read("proxy", &blob.digest).await,
             Err(ErrorKind::BlobUnknown)
         );
+        house
+            .records
+            .purge(&house.ctx, &name("proxy"), &outcome.digest)
+            .await
+            .unwrap();
         while house.step().await.is_some() {}
         assert_eq!(
             house.records.blob_record(&blob.digest).await.unwrap(),

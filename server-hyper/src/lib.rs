@@ -15,6 +15,7 @@ mod observe;
 #[cfg(feature = "omit-sync")]
 pub mod omission;
 mod runtime;
+mod scrub;
 mod server;
 mod stores;
 mod test_server;

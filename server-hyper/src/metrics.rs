@@ -2,8 +2,10 @@
 //!
 //! Labels come from closed sets, never from what a client sends: no repository, tag or path appears here.
 
-use std::sync::Arc;
+mod collection;
+
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Method;
@@ -16,6 +18,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::fmt::Write as _;
+
+use registry_gc::Scrubber;
+
+use crate::scrub::ScrubMetrics;
 
 /// Upper bounds of the latency histogram's buckets, in seconds.
 const BUCKETS: [f64; 14] = [
@@ -61,6 +67,8 @@ pub struct Metrics {
     sent: Counter<u64, AtomicU64>,
     connections: Gauge<i64, AtomicI64>,
     accepted: Counter<u64, AtomicU64>,
+    scrub: ScrubMetrics,
+    collector: Arc<OnceLock<registry_gc::Collector>>,
 }
 
 impl Default for Metrics {
@@ -110,7 +118,12 @@ impl Metrics {
             "Connections that were accepted",
             accepted.clone(),
         );
+        let scrub = ScrubMetrics::default();
+        registry.register_collector(Box::new(scrub.clone()));
+        let collector = Arc::default();
+        registry.register_collector(Box::new(collection::Collection(Arc::clone(&collector))));
         Metrics {
+            collector,
             registry: Arc::new(registry),
             requests,
             latency,
@@ -119,7 +132,18 @@ impl Metrics {
             sent,
             connections,
             accepted,
+            scrub,
         }
+    }
+
+    /// From now on tells of this scrub too.
+    pub fn watch_scrub(&self, scrubber: Scrubber) {
+        self.scrub.watch(scrubber);
+    }
+
+    /// Tells of this collector too. The first that is given stays.
+    pub fn collector(&self, collector: registry_gc::Collector) {
+        let _another_was_given = self.collector.set(collector);
     }
 
     /// Everything as [`CONTENT_TYPE`].

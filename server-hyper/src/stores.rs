@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, UploadStore};
+use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, Undo, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
-use registry_gc::{Hold, Janitor};
+use registry_gc::{Collector, Hold, ScrubOptions, Scrubber, Settings};
 use registry_storage::Durability;
 use registry_storage::backup::{DumpError, Dumped};
 use registry_storage::fs::FsBytes;
 use registry_storage::kv::{self, EmbeddedKv, EngineKind, OpenError};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
 use registry_storage::records::Records;
+use registry_storage::records::check::{self, Report};
 
 use crate::runtime::TokioRuntime;
 
@@ -20,8 +21,14 @@ use crate::runtime::TokioRuntime;
 pub struct Stores {
     /// The registry.
     pub registry: Arc<dyn Registry>,
-    /// Gives back what nothing names any more; to be run every now and then.
-    pub janitor: Janitor,
+    /// Gives back what nothing points at any more; to be [run](Collector::run) every now and then, or to
+    /// [work](Collector::work) all the time.
+    pub collector: Collector,
+    /// The trash of its repositories, and the history of their tags.
+    pub undo: Arc<dyn Undo>,
+    alone: bool,
+    records: Arc<Records>,
+    blobs: Arc<dyn BlobStore>,
     kv: Arc<dyn Kv>,
     /// The same, where it can be dumped.
     embedded: Option<Arc<EmbeddedKv>>,
@@ -99,13 +106,39 @@ impl Stores {
         }
     }
 
+    /// The same, with a collector that works like this.
+    #[must_use]
+    pub fn collecting(self, settings: Settings) -> Self {
+        Stores {
+            collector: self.collector.with(settings),
+            ..self
+        }
+    }
+
+    /// The same, in the knowledge that nobody else uses them: no server, and so no client who pushes or pulls.
+    #[must_use]
+    pub(crate) fn alone(self) -> Self {
+        Stores { alone: true, ..self }
+    }
+
+    /// Whether nobody else uses them.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     /// Holds all blobs, so that the records can be dumped and what they name be copied; `None` in memory.
     pub fn snapshot(&self) -> Option<Snapshot> {
         let kv = Arc::clone(self.embedded.as_ref()?);
         Some(Snapshot {
             kv,
-            _hold: self.janitor.hold(),
+            _hold: self.collector.hold(),
         })
+    }
+
+    /// What reads all of it again; to be run, once.
+    pub fn scrubber(&self, options: ScrubOptions) -> Scrubber {
+        let (records, blobs) = (Arc::clone(&self.records), Arc::clone(&self.blobs));
+        Scrubber::new(records, blobs, TokioRuntime::shared(), options)
     }
 
     fn on<B: BlobStore + UploadStore>(
@@ -116,14 +149,42 @@ impl Stores {
     ) -> Self {
         let records = Arc::new(Records::new(Arc::clone(&kv), TokioRuntime::shared(), lifetimes));
         let blobs: Arc<dyn BlobStore> = Arc::clone(&bytes) as _;
-        let janitor = Janitor::new(Arc::clone(&records) as _, Arc::clone(&blobs));
-        let registry = LocalRegistry::new(records, blobs, bytes, TokioRuntime::shared(), options);
+        let collector = Collector::new(
+            Arc::clone(&records) as _,
+            Arc::clone(&blobs),
+            TokioRuntime::shared(),
+            Settings::default(),
+        );
+        let undo = Arc::clone(&records) as _;
+        let registry = LocalRegistry::new(
+            Arc::clone(&records) as _,
+            Arc::clone(&blobs),
+            bytes,
+            TokioRuntime::shared(),
+            options,
+        );
         Stores {
             registry: Arc::new(registry),
-            janitor,
+            collector,
+            undo,
+            alone: false,
+            records,
+            blobs,
             kv,
             embedded: None,
         }
+    }
+
+    /// Whether records and blobs agree, also while they are used; see [`Records::check`].
+    ///
+    /// # Errors
+    /// If they cannot be read at all.
+    pub async fn check(
+        &self,
+        options: check::Options,
+        tell: check::Tell<'_>,
+    ) -> registry_core::Result<Report> {
+        self.records.check(&*self.blobs, options, tell).await
     }
 
     /// Whether the records can be written, and what was written be read: a small commit, and its entry read back.

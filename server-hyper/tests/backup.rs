@@ -14,6 +14,7 @@ use registry_core::auth::Identity;
 use registry_core::manifest::{OCI_MANIFEST, ParsedManifest};
 use registry_core::store::{Kv, Lifetimes, Reclaim};
 use registry_core::{Context, Digest, PutManifest, Reference, Registry, RepositoryName, Timestamp, once};
+use registry_gc::{RunOptions, Settings, Stop};
 use registry_storage::backup::{self, Restoring, Source, Told};
 use registry_storage::clock::ManualClock;
 use registry_storage::kv;
@@ -93,7 +94,7 @@ async fn pull(registry: &dyn Registry, name: &RepositoryName, tag: &str) -> Dige
     manifest.info.digest
 }
 
-/// A registry in use: pushers, deleters, a collector, a janitor, and a clock that runs.
+/// A registry in use: pushers, deleters, a collector, and a clock that runs.
 struct Busy {
     kv: Arc<kv::EmbeddedKv>,
     stores: Stores,
@@ -167,12 +168,16 @@ impl Busy {
     async fn collect(self: Arc<Self>) {
         while self.goes_on() {
             self.clock.advance(Duration::from_secs(300));
-            for entry in self.records.due(100).await.unwrap() {
-                self.records.collect(&entry).await.unwrap();
-            }
-            let swept = self.stores.janitor.run_once().await.unwrap();
-            assert_eq!(swept.failed, 0);
-            self.unlinked.fetch_add(swept.unlinked as usize, Ordering::SeqCst);
+            let collector = self.stores.collector.with(Settings {
+                rate: None,
+                ..Settings::default()
+            });
+            let (options, stop) = (RunOptions::default(), Stop::new());
+            let summary = collector.run(&options, &stop, &mut |_| {}).await.unwrap();
+            let counts = summary.counts;
+            assert_eq!(counts.failures, 0);
+            self.unlinked
+                .fetch_add(counts.unlinked as usize, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -263,11 +268,18 @@ async fn a_backup_of_a_registry_in_use_has_all_that_was_acknowledged_and_nothing
     let records = Records::new(Arc::new(embedded.kv), TokioRuntime::shared(), LIFETIMES);
     let mut findings = Vec::new();
     records
-        .check(&embedded.bytes, check::Options { deep: true }, &mut |told| {
-            if let check::Told::Found(finding) = told {
-                findings.push(finding.clone());
-            }
-        })
+        .check(
+            &embedded.bytes,
+            check::Options {
+                deep: true,
+                ..check::Options::default()
+            },
+            &mut |told| {
+                if let check::Told::Found(finding) = told {
+                    findings.push(finding.clone());
+                }
+            },
+        )
         .await
         .unwrap();
     assert_eq!(findings, []);

@@ -161,8 +161,14 @@ async fn the_binary_backs_up_under_load_and_what_it_restores_can_be_pulled() {
         acknowledged.load(Ordering::SeqCst) > 20
     })
     .await;
-    let (well, _, said) = run(&["fsck", "--data", &data]);
-    assert!(!well && said.contains("is in use"), "{said}");
+    for deep in [false, true] {
+        let deep = if deep { vec!["--deep"] } else { vec!["--repair"] };
+        let (well, found, said) = run(&[&["fsck", "--data", &data], &deep[..]].concat());
+        assert!(
+            well && found.is_empty() && said.starts_with("nothing wrong"),
+            "beside a server: {found}{said}"
+        );
+    }
 
     let pushed = acknowledged.load(Ordering::SeqCst);
     let (well, said, progress) = run(&["backup", "--data", &data, &to]);
@@ -231,6 +237,11 @@ fn the_binary_backs_up_a_stopped_registry_and_finds_what_is_wrong_with_one() {
     assert!(!well);
     assert_eq!((lines.len(), &lines[0]["kind"]), (2, &"orphan-file".into()));
     assert_eq!(lines[1]["checked"]["findings"], 1);
+    assert_eq!(lines[0]["repair"], "possible");
+    let (well, found, said) = run(&["fsck", "--repair", "--data", &data]);
+    assert!(well && said.starts_with("1 finding, 1 repaired"), "{found}{said}");
+    let (well, found, said) = run(&["fsck", "--data", &data]);
+    assert!(well && found.is_empty(), "{found}{said}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `cargo xtask crash`: builds `berth` and the crash trial in release, and runs it with the arguments as they are.
+//! `cargo xtask crash` and `cargo xtask stress`: builds `berth` and the trial in release, and runs it with the arguments
+//! as they are.
 
 use std::process::Command;
 
@@ -16,12 +17,12 @@ pub(crate) struct Args {
     arguments: Vec<String>,
 }
 
-/// Whether every promise was kept.
-pub(crate) fn run(args: &Args) -> Result<bool> {
+/// Whether every promise was kept in the trial of this name.
+pub(crate) fn run(name: &str, args: &Args) -> Result<bool> {
     let told = |flag: &str| args.arguments.iter().any(|argument| argument.starts_with(flag));
     let release = target().join("release");
-    build(&["-p", "trials", "--bin", "crash"])?;
-    let mut trial = Command::new(release.join("crash"));
+    build(&["-p", "trials", "--bin", name])?;
+    let mut trial = Command::new(release.join(name));
     trial.args(&args.arguments);
     if !["--berth", "--help", "-h", "--replay"].into_iter().any(told) {
         build(&["-p", "server-hyper", "--bin", "berth"])?;

@@ -36,6 +36,8 @@ enum Task {
     Conformance(conformance::Args),
     /// Ends berth at the worst moments, and holds it to what it had answered.
     Crash(crash::Args),
+    /// Lets clients and the collector of berth work against each other, and holds it to what it had answered.
+    Stress(crash::Args),
     /// Makes real images from Debian packages, for `e2e`.
     Images(images::Args),
     /// Round-trips the images with real clients.
@@ -46,7 +48,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Task::Test(args) => test::run(&args),
         Task::Conformance(args) => conformance::run(&args),
-        Task::Crash(args) => crash::run(&args),
+        Task::Crash(args) => crash::run("crash", &args),
+        Task::Stress(args) => crash::run("stress", &args),
         Task::Images(args) => images::run(&args),
         Task::E2e(args) => e2e::run(&args),
     };

@@ -5,18 +5,26 @@
 //! back ends implement only [`Kv`], the narrow waist for records, and get a `ManifestStore` from it.
 
 mod blob;
+mod explain;
 mod kv;
 mod location;
 mod manifest;
 mod reclaim;
+mod runs;
+mod scrub;
 mod undo;
 
 pub use blob::{BlobStore, StoreError, UploadStore, is_full};
+pub use explain::{Explanation, HeldBy, Holder, Known, LeaseHeld, Outlook, Whose, Why};
 pub use kv::{Entry, KEY_MAX, Kv, KvError, Precondition, Stamp, Txn, Write};
 pub use location::Location;
 pub use manifest::{
     BlobRecord, BlobState, Content, Event, EventKind, Lifetimes, ManifestRecord, ManifestStore,
     ManifestWrite, TagMove, UploadClaim,
 };
-pub use reclaim::{Collected, Doomed, Pending, Reclaim};
+pub use reclaim::{Backlog, Collected, Doomed, Expired, Pending, Reclaim, Step, Terms};
+pub use runs::{Begin, Counts, Lead, Run, RunEnd, Trigger};
+pub use scrub::{
+    Damage, FINDINGS_KEPT, NeededBy, Scrub, ScrubCount, ScrubCursor, ScrubFinding, ScrubManifest, ScrubPlace,
+};
 pub use undo::{DeletedTag, HISTORY_MAX, KeptTag, Order, TagChange, Trashed, Undeleted, Undo, roll_back};

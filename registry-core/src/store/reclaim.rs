@@ -1,13 +1,18 @@
 //! The collector's side of the records: the steps by which a blob that nothing points at goes.
 //!
 //! Each step is one transaction that asserts what it read, named as in the model. When to take which step, how fast,
-//! and on which node, is for the collector.
+//! and on which node, is for the collector. What is known of a blob, and of earlier runs, can be asked without writing.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::registry::UploadId;
+use crate::store::explain::{Explanation, Outlook};
+use crate::store::runs::{Begin, Counts, Lead, Run, RunEnd};
 use crate::store::{Location, Stamp};
 use crate::time::Timestamp;
 
@@ -33,8 +38,34 @@ pub struct Doomed {
     pub stamp: Stamp,
 }
 
+/// An upload whose claim has expired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// When it did.
+    pub at: Timestamp,
+    /// The upload.
+    pub id: UploadId,
+}
+
+/// What an operator may change for one run. The default is what the records' [`Lifetimes`](crate::store::Lifetimes) say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// A lease counts as over once the start of its bucket and this have passed, if that is before its end. What is
+    /// known of a lease is its bucket, so the last push to touch a blob had this long, less at most one bucket. Entries
+    /// of the queue that are not due yet are looked at too. Whoever pushes meanwhile and loses a lease is told that the
+    /// blob is unknown, and pushes it again; nothing that a manifest names is touched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Duration>,
+    /// Nobody but this run uses the registry: no server has the store open. So nobody is reading what is condemned, or
+    /// writing to what is doomed, and neither the second delay nor the hold of a doomed location is waited for. With a
+    /// server running this cuts off pulls that are under way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
+}
+
 /// What a step of collecting did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Collected {
     /// `drop_pending`: something points at the blob, or it is gone; its entry went. Whoever takes the last pointer away makes another.
     Dropped,
@@ -44,6 +75,8 @@ pub enum Collected {
     Condemned,
     /// `remove`: the record is gone and its location doomed.
     Removed,
+    /// Nothing: what holds the blob ends when the entry is due, and not before.
+    Waits,
     /// Somebody else was faster; look again.
     Conflict,
 }
@@ -56,28 +89,91 @@ impl Collected {
             Collected::Requeued => "requeue",
             Collected::Condemned => "condemn",
             Collected::Removed => "remove",
-            Collected::Conflict => "",
+            Collected::Waits | Collected::Conflict => "",
         }
     }
 }
 
+/// A step that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What it did.
+    pub done: Collected,
+    /// Bytes that it gave back at once: those of a blob inside the records. The others are given back by unlinking.
+    pub freed: u64,
+}
+
+/// What waits to be done. Counts end at [`Backlog::MOST`], since this is asked often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backlog {
+    /// When this was so.
+    pub now: Timestamp,
+    /// Entries of the queue that are due.
+    pub due: u64,
+    /// When the first entry of the queue is or was due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Timestamp>,
+    /// Doomed locations.
+    pub doomed: u64,
+    /// How many of them may be unlinked.
+    pub unlinkable: u64,
+    /// Uploads whose claims have expired.
+    pub expired: u64,
+    /// What has been in the trash until its window ended.
+    pub trash: u64,
+    /// Deleted repositories, pieces of deleted manifests, and histories of tags that grew too long, which are to be cleaned up.
+    pub deleted: u64,
+}
+
+impl Backlog {
+    /// Where counting ends.
+    pub const MOST: usize = 10_000;
+
+    /// Whether there is anything to do now.
+    pub fn any(&self) -> bool {
+        self.due + self.unlinkable + self.expired + self.trash + self.deleted > 0
+    }
+}
+
 /// The steps. Every one may be repeated and may be taken by any number of nodes at once.
+///
+/// Lists go on from the one `after` which they are asked for, so what cannot be dealt with keeps nothing behind it waiting.
 #[async_trait]
 pub trait Reclaim: Send + Sync + 'static {
+    /// The records' clock.
+    async fn time(&self) -> Result<Timestamp>;
+
     /// Queue entries that are due, oldest first.
-    async fn due(&self, limit: usize) -> Result<Vec<Pending>>;
+    async fn due(&self, after: Option<&Pending>, limit: usize) -> Result<Vec<Pending>>;
+
+    /// Queue entries, due or not, in the order in which they will be.
+    async fn queued(&self, after: Option<&Pending>, limit: usize) -> Result<Vec<Pending>>;
 
     /// Takes the one step that an entry calls for.
-    async fn collect(&self, entry: &Pending) -> Result<Collected>;
+    async fn collect(&self, entry: &Pending) -> Result<Collected> {
+        Ok(self.collect_on(entry, &Terms::default()).await?.done)
+    }
 
-    /// Doomed locations that may be unlinked now, in no particular order, from the first one after `after`.
-    async fn doomed(&self, after: Option<&Location>, limit: usize) -> Result<Vec<Doomed>>;
+    /// Takes the one step that an entry calls for on these terms.
+    async fn collect_on(&self, entry: &Pending, terms: &Terms) -> Result<Step>;
+
+    /// What [`collect_on`](Reclaim::collect_on) would do now, and why. Writes nothing.
+    async fn foresee(&self, entry: &Pending, terms: &Terms) -> Result<Outlook>;
+
+    /// All that is known of a blob. Writes nothing; costs the length of the queue.
+    async fn explain(&self, digest: &Digest) -> Result<Explanation>;
+
+    /// Doomed locations that may be unlinked now.
+    async fn doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>>;
+
+    /// Doomed locations, whether they may be unlinked or not.
+    async fn all_doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>>;
 
     /// `clear_doomed`: after the location was unlinked.
     async fn clear_doomed(&self, doomed: &Doomed) -> Result<()>;
 
     /// Uploads whose claims have expired, oldest first.
-    async fn expired_uploads(&self, limit: usize) -> Result<Vec<UploadId>>;
+    async fn expired_uploads(&self, after: Option<&Expired>, limit: usize) -> Result<Vec<Expired>>;
 
     /// `abandon`: ends an upload whose claim has expired, asserting that it was not touched meanwhile, and dooms
     /// its location. Whether it did.
@@ -94,4 +190,29 @@ pub trait Reclaim: Send + Sync + 'static {
     /// `purge_manifest`: purges at most `limit` of what has been in the trash until its window ended, oldest first, and
     /// trims as many histories of tags. Whether more is due.
     async fn purge_trash(&self, limit: usize) -> Result<bool>;
+
+    /// What waits to be done.
+    async fn backlog(&self) -> Result<Backlog>;
+
+    /// Takes the lead of collecting for this long from now on. `None` while another node has it. A node takes over from
+    /// itself at once, since it was restarted; so no two that run at the same time may have one name.
+    async fn lead(&self, node: &str, run: &str, lasting: Duration) -> Result<Option<Lead>>;
+
+    /// Keeps the lead for this long from now on. `None` if it was taken over.
+    async fn renew(&self, lead: &Lead, lasting: Duration) -> Result<Option<Lead>>;
+
+    /// Gives up the lead, if it is still this one.
+    async fn resign(&self, lead: &Lead) -> Result<()>;
+
+    /// Who has the lead now.
+    async fn leader(&self) -> Result<Option<Lead>>;
+
+    /// Records that a run has begun, and forgets all but the latest `keep`.
+    async fn begin_run(&self, run: &str, begin: &Begin, keep: usize) -> Result<()>;
+
+    /// Records how far a run has come, and how it ended if it has.
+    async fn note_run(&self, run: &str, counts: &Counts, end: Option<&RunEnd>) -> Result<()>;
+
+    /// Runs from the latest back. One that has no end, and whose node lost the lead, was interrupted and says so.
+    async fn runs(&self, limit: usize) -> Result<Vec<Run>>;
 }

@@ -85,6 +85,9 @@ pub enum Action {
         repository: usize,
         location: usize,
     },
+    ReadClock {
+        client: usize,
+    },
     Publish {
         client: usize,
     },
@@ -290,6 +293,7 @@ impl fmt::Display for Action {
                     "client {client}: reads the record to publish location {location} in repository {repository}"
                 )
             }
+            ReadClock { client } => write!(f, "client {client}: reads the clock once more"),
             Publish { client } => write!(f, "client {client}: publish"),
             PublishOutcomeUnknown { client } => {
                 write!(f, "client {client}: publish commits, but the outcome is unknown")

@@ -166,7 +166,7 @@ fn swapped(mut pending: [Entry; ENTRIES]) -> [Entry; ENTRIES] {
 }
 
 fn sort_collectors(s: &mut State) {
-    let [first, second] = s.collectors;
+    let (first, second) = (s.collectors[0], s.collectors[1]);
     for blob in &mut s.blobs {
         sort_entries(&mut blob.pending);
     }

@@ -88,17 +88,24 @@ pub fn check(model: &BlobContract, threads: usize, progress: Option<Progress<'_>
             promise,
             trace: steps(path),
         });
-    let covered = model.covered.load(Ordering::Relaxed);
     Outcome {
         states: checker.unique_state_count(),
         transitions: checker.state_count(),
         depth: checker.max_depth(),
         took: started.elapsed(),
-        covered: (0..COVERED.len())
+        covered: model.exercised(),
+        violation,
+    }
+}
+
+impl BlobContract {
+    /// Which of [`COVERED`] have been exercised.
+    pub(super) fn exercised(&self) -> Vec<&'static str> {
+        let covered = self.covered.load(Ordering::Relaxed);
+        (0..COVERED.len())
             .filter(|at| covered & (1 << at) != 0)
             .map(|at| COVERED[at])
-            .collect(),
-        violation,
+            .collect()
     }
 }
 

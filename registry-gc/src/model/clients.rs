@@ -252,10 +252,14 @@ impl BlobContract {
         Some(())
     }
 
-    /// `delete_blob` by a client: removes this repository's leases; refused while edges exist here.
+    /// `delete_blob` by a client: removes this repository's leases; refused while edges exist here, but for those in the
+    /// trash, which open nothing and go on holding.
     pub(super) fn delete_blob(&self, s: &mut State, repository: usize, blob: usize) -> Option<()> {
         let here = &mut s.repositories[repository];
-        let referenced = here.manifests.iter().any(|manifest| manifest.has_edge(blob));
+        let referenced = here.manifests.iter().any(|manifest| {
+            manifest.old_edges[blob] != Edge::None
+                || (manifest.presence != Presence::Trash && manifest.edges[blob] != Edge::None)
+        });
         (here.naming == Naming::Live && here.leases[blob] > 0 && !referenced).then_some(())?;
         here.leases[blob] = 0;
         here.promises[blob] = 0;

@@ -1,5 +1,8 @@
 //! What is explored: small worlds, each about one part of the contract, that together cover all of it.
 
+#[cfg(feature = "replay")]
+use super::state;
+
 /// Durations in ticks. Something that lasts `n` ticks is over when the clock has ticked `n` times.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timing {
@@ -64,6 +67,8 @@ pub struct Bounds {
     pub delete_blob: bool,
     /// Bytes of a stored blob vanish.
     pub lost_bytes: bool,
+    /// Whoever publishes looks for the record's bytes before it reads the clock, any number of ticks.
+    pub looks_earlier: bool,
     /// A pull may take bytes for missing that are there.
     pub false_alarms: bool,
     /// Pulls that take time.
@@ -94,11 +99,38 @@ impl Bounds {
         repository_lifecycle: false,
         delete_blob: false,
         lost_bytes: false,
+        looks_earlier: false,
         false_alarms: false,
         readers: false,
         drains: false,
         timing: Timing::SHORT,
     };
+
+    /// One digest, with all that the code may do to it, in as many slots as there are.
+    #[cfg(feature = "replay")]
+    pub(super) const fn replay(timing: Timing) -> Bounds {
+        Bounds {
+            name: "replay",
+            about: "what was recorded of the code",
+            names: state::REPOSITORIES,
+            repository_ids: state::REPOSITORIES,
+            clients: state::CLIENTS,
+            collectors: state::COLLECTORS,
+            locations: state::LOCATIONS,
+            entries: state::ENTRIES,
+            manifests: 2,
+            leases: true,
+            uploads: true,
+            deferred: true,
+            repository_lifecycle: true,
+            delete_blob: true,
+            lost_bytes: true,
+            looks_earlier: true,
+            false_alarms: true,
+            timing,
+            ..Bounds::NONE
+        }
+    }
 }
 
 /// Push against collect: two repositories, two clients, two collectors, crashes and lost bytes together.
@@ -298,6 +330,17 @@ pub const SMALL: &[Bounds] = &[
         entries: 2,
         collectors: 1,
         ..LOST_BYTES
+    },
+    Bounds {
+        name: "looks-small",
+        about: "publishes that looked for the bytes of a record long before they commit; bytes vanish meanwhile",
+        drains: true,
+        looks_earlier: true,
+        names: 1,
+        repository_ids: 1,
+        collectors: 1,
+        entries: 2,
+        ..PUSH_AND_COLLECT
     },
     Bounds {
         name: "pieces-small",

@@ -113,7 +113,9 @@ impl BlobContract {
             } => {
                 let blob = usize::from(s.locations[usize::from(location)].blob);
                 !self.is_named(s, repository)
-                    || (keep(Weakening::PublishTimedByEarlierRead) && age > 0)
+                    || (keep(Weakening::PublishTimedByEarlierRead)
+                        && age > 0
+                        && !(when == When::ForEver && self.bounds.looks_earlier))
                     || self.mismatch(s, blob, outdated, seen, when)
                     || (keep(Weakening::PublishWithoutClaim) && reclaimed)
             }

@@ -16,6 +16,8 @@ mod drain;
 mod guards;
 mod processes;
 mod properties;
+#[cfg(feature = "replay")]
+pub mod replay;
 mod repositories;
 mod rules;
 pub mod state;

@@ -6,18 +6,27 @@
 
 pub use super::processes::{ClientStep, CollectorStep, Decision};
 
+/// Traces of the code need more slots than the worlds that are explored; more would only slow those down.
+const fn slots(explored: usize, replayed: usize) -> usize {
+    if cfg!(feature = "replay") {
+        replayed
+    } else {
+        explored
+    }
+}
+
 /// Largest number of digests in a configuration.
 pub const BLOBS: usize = 2;
 /// Largest number of locations that may be in use at once.
-pub const LOCATIONS: usize = 5;
+pub const LOCATIONS: usize = slots(5, 32);
 /// Largest number of repository ids that may be in use at once (live, dropped, or held by a paused process).
-pub const REPOSITORIES: usize = 3;
+pub const REPOSITORIES: usize = slots(3, 12);
 /// Client processes (nodes serving one request each).
-pub const CLIENTS: usize = 2;
+pub const CLIENTS: usize = slots(2, 4);
 /// Collector processes.
-pub const COLLECTORS: usize = 2;
+pub const COLLECTORS: usize = slots(2, 4);
 /// Largest number of entries in the queue of one digest.
-pub const ENTRIES: usize = 4;
+pub const ENTRIES: usize = slots(4, 16);
 
 /// The `image` manifest, which names the blobs.
 pub const IMAGE: usize = 0;

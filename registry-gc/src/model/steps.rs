@@ -79,6 +79,7 @@ impl BlobContract {
                 repository,
                 location,
             } => self.read_for_publish(s, client, repository, location),
+            ReadClock { client } => self.read_clock(s, client),
             Publish { client } => self.publish(s, client, true),
             PublishOutcomeUnknown { client } => {
                 self.covering("publish (outcome unknown)", self.publish(s, client, false))
@@ -174,6 +175,9 @@ impl BlobContract {
             ClientStep::Leasing { .. } => steps.push(Lease { client }),
             ClientStep::Putting { .. } => steps.push(PutManifest { client }),
             ClientStep::Publishing { .. } => {
+                if self.bounds.looks_earlier {
+                    steps.push(ReadClock { client });
+                }
                 steps.extend([Publish { client }, PublishOutcomeUnknown { client }]);
             }
             ClientStep::Missing { .. } => steps.push(MarkSuspect { client }),

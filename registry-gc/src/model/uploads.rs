@@ -145,6 +145,16 @@ impl BlobContract {
         Some(())
     }
 
+    /// The uploader reads the clock and the record later than it looked whether the record's bytes are there: the record
+    /// is unchanged, and the bucket another one.
+    pub(super) fn read_clock(&self, s: &mut State, client: usize) -> Option<()> {
+        match &mut s.clients[client] {
+            ClientStep::Publishing { age, .. } if *age > 0 => *age = 0,
+            _ => return None,
+        }
+        Some(())
+    }
+
     fn looks_intact(&self, s: &State, record: &Blob) -> bool {
         record.exists()
             && record.existence != Existence::Suspect

@@ -92,7 +92,7 @@ impl Records {
     }
 
     /// When the current bucket ends, and when a lease taken in it does.
-    fn bucket(&self, now: Timestamp) -> (Timestamp, Timestamp) {
+    pub(super) fn bucket(&self, now: Timestamp) -> (Timestamp, Timestamp) {
         let length = (self.lifetimes.bucket.as_millis() as u64).max(1);
         let end = Timestamp((now.0 / length + 1) * length);
         match keep(Weakening::LeaseEndsWithItsBucket) {
@@ -114,15 +114,28 @@ impl Records {
             .put(keys::pending(lease_end, digest), MARK)
     }
 
-    /// Adds an entry to the collector's queue, for when a lease taken now would end.
+    /// Adds an entry to the collector's queue that is due at once: since the beginning of the current bucket, so that all
+    /// of one bucket are one.
     pub(super) fn add_pending(&self, txn: Txn, digest: &Digest, now: Timestamp) -> Txn {
-        txn.put(keys::pending(self.bucket(now).1, digest), MARK)
+        let (bucket_end, _) = self.bucket(now);
+        txn.before(bucket_end)
+            .put(keys::pending(bucket_end - self.lifetimes.bucket, digest), MARK)
     }
 
-    /// Whether the repository holds a lease that was taken in the current bucket.
-    async fn has_current_lease(&self, repository: &str, digest: &Digest, now: Timestamp) -> Result<bool> {
-        let key = keys::lease(digest, self.bucket(now).1, repository);
-        Ok(lack(Weakening::OlderLeaseSuffices) || self.entry(&key).await?.is_some())
+    /// Whether a pusher can be told without a write that the blob exists: it is live, and the repository has an edge, or
+    /// a lease that was taken in the current bucket.
+    async fn is_told(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        blob: &values::Blob,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let lease = keys::lease(digest, self.bucket(now).1, repository);
+        Ok(blob.state == BlobState::Live
+            && (self.any_under(&keys::edges_of(digest, repository)).await?
+                || lack(Weakening::OlderLeaseSuffices)
+                || self.entry(&lease).await?.is_some()))
     }
 
     /// Asserts that the blob is as it was read, and live; a condemned one is revived by the same transaction.
@@ -173,8 +186,7 @@ impl Records {
         let Some(belonging) = self.belonging(&repository.id, digest, now).await? else {
             return Err(error::blob_unknown(digest));
         };
-        let held = belonging.until.is_none() || self.has_current_lease(&repository.id, digest, now).await?;
-        if held && blob.state == BlobState::Live {
+        if self.is_told(&repository.id, digest, &blob, now).await? {
             return Ok(Attempt::Done(blob.record(digest, &entry)));
         }
         let mut txn = self.assert_name(Txn::new().named("lease"), name, &repository, now);
@@ -234,6 +246,9 @@ impl Records {
             return Ok(Attempt::Done(None));
         };
         let repository = self.known_or_new(name).await?;
+        if self.is_told(&repository.id, digest, &blob, now).await? {
+            return Ok(Attempt::Done(Some(blob.record(digest, &entry))));
+        }
         let mut txn = self.assert_name(Txn::new().named("lease"), name, &repository, now);
         if keep(Weakening::LeaseWithoutLive) {
             txn = source.assert(self.assert_live(txn, digest, &blob, &entry));

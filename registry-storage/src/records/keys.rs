@@ -34,6 +34,10 @@
 //! | `trim` | repository id, tag | nothing more: its history may have grown too long; since format 4 |
 //! | `counter` | name, shard | amount |
 //! | `event` | position | what happened |
+//! | `scrub` | `cursor` | how far the scrub is |
+//! | `scrub` | `found`, position | what it found |
+//! | `lead` | `collector` | which node collects, and until when |
+//! | `run` | when it began, random | a run of the collector |
 
 use registry_core::store::Location;
 use registry_core::{Digest, Tag, Timestamp, UploadId};
@@ -46,6 +50,11 @@ pub(super) const PENDING: &str = "pending/";
 pub(super) const EXPIRY: &str = "expiry/";
 pub(super) const DOOMED: &str = "doomed/";
 pub(super) const EVENT: &str = "event/";
+pub(super) const SCRUB_CURSOR: &str = "scrub/cursor";
+pub(super) const SCRUB_FOUND: &str = "scrub/found/";
+pub(super) const MANIFEST: &str = "manifest/";
+pub(super) const LEAD: &str = "lead/collector";
+pub(super) const RUN: &str = "run/";
 pub(super) const PIECE: &str = "piece/";
 pub(super) const PURGE: &str = "purge/";
 pub(super) const TRIM: &str = "trim/";
@@ -105,6 +114,11 @@ pub(super) fn deferred(digest: &Digest, repository: &str, put: &str) -> String {
 /// Every edge to a blob from the trash.
 pub(super) fn trashed_edges(digest: &Digest) -> String {
     format!("trashed/{digest}/")
+}
+
+/// The edges of one repository to a blob from the trash.
+pub(super) fn trashed_of(digest: &Digest, repository: &str) -> String {
+    format!("trashed/{digest}/{repository}/")
 }
 
 pub(super) fn trashed(digest: &Digest, repository: &str, put: &str) -> String {
@@ -255,4 +269,8 @@ pub(super) fn shards(counter: &str) -> String {
 
 pub(super) fn shard(counter: &str, shard: u8) -> String {
     format!("counter/{counter}/{shard:02}")
+}
+
+pub(super) fn run(id: &str) -> String {
+    format!("{RUN}{id}")
 }

@@ -119,9 +119,10 @@ impl Records {
                 let cleared = match replaced {
                     Some((old, entry)) => {
                         let old = (old, entry.stamp);
-                        self.remove_edges(txn, id, digest, old, Fate::Gone, now).await?
+                        self.remove_edges(txn, id, digest, old, Fate::Replaced, now)
+                            .await?
                     }
-                    None => self.replace_trashed(txn, id, digest, now).await?,
+                    None => self.replace_trashed(txn, id, write, now).await?,
                 };
                 txn = match cleared {
                     Attempt::Done(txn) => txn,
@@ -186,24 +187,23 @@ impl Records {
         &self,
         txn: Txn,
         repository: &str,
-        digest: &Digest,
+        write: &ManifestWrite,
         now: Timestamp,
     ) -> Result<Attempt<Txn>> {
+        let digest = &write.digest;
         let key = keys::trash(repository, digest);
+        if let Err(KvError::Damaged { .. }) = self.kv.get(&key).await {
+            let size = write.bytes.len() as u64;
+            self.restore_trash(repository, digest, &write.parsed, size)
+                .await?;
+        }
         let Some((trashed, entry)) = self.get::<values::Trashed>(&key).await? else {
             return Ok(Attempt::Done(txn.absent(key)));
         };
         let taken = self
-            .take_from_trash(txn, repository, digest, (&trashed, &entry), now)
+            .take_from_trash(txn, repository, digest, (&trashed, &entry), Fate::Replaced, now)
             .await;
-        match taken {
-            Ok(txn) => Ok(Attempt::Done(txn)),
-            // It left the trash meanwhile.
-            Err(_) if self.entry(&key).await?.is_none_or(|now| now.stamp != entry.stamp) => {
-                Ok(Attempt::Again)
-            }
-            Err(why) => Err(why),
-        }
+        self.unless_gone(&key, &entry, taken).await
     }
 
     /// Points the tags at the manifest, each as it is expected to be.
@@ -262,7 +262,7 @@ impl Records {
             && keep(Weakening::DeleteIgnoresParents)
         {
             // An index that was deleted lists nothing any more, though that may not all be taken yet.
-            if self.sweep_put(id, &key[parents.len()..]).await? {
+            if self.sweep_put(id, &key[parents.len()..]).await? || self.entry(&key).await?.is_none() {
                 return Ok(Attempt::Again);
             }
             let parent = decode::<values::Edge>(&key, &parent)?.manifest;

@@ -14,8 +14,12 @@
 //! | `repository`, `named` | each other |
 //! | `tag` | `tagged` |
 //! | `edge`, `deferred`, `parent` | `manifest` and `children` |
+//! | `trash` | its bytes, if they say their type, and the edges of its put; but for its tags |
+//! | `trashed` | `trash` and `children` |
+//! | `purge` | `trash` or `untagged` |
+//! | `trim` | nothing; another mark comes |
 //! | `manifest` | its bytes, if they say their type, and the edges of its put |
-//! | `children`, `referrer` | the manifest and its bytes |
+//! | `children`, `referrer` | the manifest, in the trash or not, and its bytes |
 //! | `blob` | `inline`, if its bytes are there; else it becomes suspect, and the next push of it brings new ones |
 
 mod edges;
@@ -76,12 +80,14 @@ impl Records {
             ["tagged", repository, digest, tag] => self.mended_mirror(key, repository, digest, tag).await?,
             ["lease", digest, _, repository] => self.mended_lease(key, digest, repository).await?,
             ["pending", _, digest] => self.mended_pending(key, digest).await?,
+            ["purge", _, repository, what] => self.mended_purge(key, repository, what).await?,
+            ["trim", ..] => Some(Txn::new().delete(key)),
             ["expiry", _, id] => self.mended_expiry(key, id).await?,
             ["doomed", ..] => self.mended_doomed(key).await?,
             ["repository", ..] => self.mended_repository(key).await?,
             ["named", id] => self.mended_named(key, id).await?,
             ["tag", repository, _] => self.mended_tag(key, repository).await?,
-            [table @ ("edge" | "deferred"), child, repository, put]
+            [table @ ("edge" | "deferred" | "trashed"), child, repository, put]
             | [table @ "parent", repository, child, put] => {
                 self.mended_edge(DamagedEdge {
                     key,
@@ -95,6 +101,7 @@ impl Records {
             ["manifest", repository, digest] => {
                 self.mended_manifest(repository, &parsed(key, digest)?).await?
             }
+            ["trash", repository, digest] => self.mended_trash(repository, &parsed(key, digest)?).await?,
             ["children", repository, digest] | ["referrer", repository, _, digest] => {
                 self.mended_note(key, repository, &parsed(key, digest)?).await?
             }
@@ -190,19 +197,43 @@ impl Records {
         Ok(content.filter(|bytes| Digest::of(digest.algorithm(), bytes) == *digest))
     }
 
-    async fn mended_manifest(&self, repository: &str, digest: &Digest) -> Result<Option<Txn>> {
+    /// A manifest's bytes and what they say, if they say their own type: one that came with the push alone is known to
+    /// nobody but the pusher.
+    async fn self_named(&self, repository: &str, digest: &Digest) -> Result<Option<(ParsedManifest, u64)>> {
         let Some(bytes) = self.whole_content(repository, digest).await? else {
             return Ok(None);
         };
-        // A type that came with the push alone is known to nobody but the pusher.
         let Ok(SelfNamed { media_type }) = serde_json::from_slice(&bytes) else {
             return Ok(None);
         };
         let parsed = ParsedManifest::parse(Some(&media_type), &bytes).map_err(Error::internal)?;
-        let size = bytes.len() as u64;
-        Ok(Some(
-            self.manifest_again(repository, digest, &parsed, size).await?,
-        ))
+        Ok(Some((parsed, bytes.len() as u64)))
+    }
+
+    async fn mended_manifest(&self, repository: &str, digest: &Digest) -> Result<Option<Txn>> {
+        Ok(match self.self_named(repository, digest).await? {
+            Some((parsed, size)) => Some(self.manifest_again(repository, digest, &parsed, size).await?),
+            None => None,
+        })
+    }
+
+    async fn mended_trash(&self, repository: &str, digest: &Digest) -> Result<Option<Txn>> {
+        Ok(match self.self_named(repository, digest).await? {
+            Some((parsed, size)) => Some(self.trash_again(repository, digest, &parsed, size).await?),
+            None => None,
+        })
+    }
+
+    /// Puts back the record of a manifest in the trash that is being pushed again.
+    pub(super) async fn restore_trash(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        parsed: &ParsedManifest,
+        size: u64,
+    ) -> Result<()> {
+        let txn = self.trash_again(repository, digest, parsed, size).await?;
+        self.replace_damaged(&keys::trash(repository, digest), txn).await
     }
 
     /// Puts back the record of a manifest that is being pushed again.
@@ -220,14 +251,27 @@ impl Records {
 
     /// What a manifest's put noted beside it.
     async fn mended_note(&self, key: &str, repository: &str, digest: &Digest) -> Result<Option<Txn>> {
-        let manifest = keys::manifest(repository, digest);
-        let Some(entry) = self.kv.get(&manifest).await.map_err(failed)? else {
+        let mut manifest = keys::manifest(repository, digest);
+        let mut found = self.kv.get(&manifest).await.map_err(failed)?;
+        let in_trash = found.is_none() && key.starts_with("children/");
+        if in_trash {
+            manifest = keys::trash(repository, digest);
+            found = self.kv.get(&manifest).await.map_err(failed)?;
+        }
+        let Some(entry) = found else {
             return Ok(None);
         };
         let Some(bytes) = self.whole_content(repository, digest).await? else {
             return Ok(None);
         };
-        let media_type = values::decode::<values::Manifest>(&manifest, &entry)?.media_type;
+        let media_type = match in_trash {
+            true => {
+                values::decode::<values::Trashed>(&manifest, &entry)?
+                    .manifest
+                    .media_type
+            }
+            false => values::decode::<values::Manifest>(&manifest, &entry)?.media_type,
+        };
         let parsed = ParsedManifest::parse(Some(&media_type), &bytes).map_err(Error::internal)?;
         let value = match key.starts_with("children/") {
             true => encode(&values::Children::of(&parsed.children)),

@@ -12,10 +12,15 @@ mod keys;
 mod lists;
 mod manifests;
 mod mend;
+mod outlook;
 mod past;
 mod pieces;
+mod queue;
 mod reclaim;
+mod runs;
+mod scrub;
 pub(crate) mod snapshot;
+mod sweep;
 mod trash;
 mod undelete;
 mod uploads;
@@ -46,8 +51,8 @@ const ATTEMPTS: usize = 1000;
 /// How often one damaged record is mended in a row. Others may be faster, or what tells it be damaged too.
 const MENDS: usize = 10;
 
-/// How long after a time was read a transaction that counts on it may commit. Times are compared at commit; this
-/// only bounds by how much a hold may be longer than asked for.
+/// How long after a time was read a transaction that counts on it may commit, at most. Times are compared at commit;
+/// this only bounds by how much a hold may be longer than asked for.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// Manifests, tags, edges, leases and claims, on a [`Kv`].
@@ -154,6 +159,11 @@ impl Records {
             edges_at_once: edges.max(1),
             ..self
         }
+    }
+
+    /// [`SLACK`], but no longer than the second delay, so that short lifetimes stay short.
+    fn slack(&self) -> Duration {
+        SLACK.min(self.lifetimes.second_delay)
     }
 
     async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<(T, Entry)>> {
@@ -274,7 +284,7 @@ impl Records {
         if *location == Location::Inline {
             return txn; // Inline bytes go in the very transaction that gives them up.
         }
-        let base = now + SLACK;
+        let base = now + self.slack();
         let record = values::Doomed {
             v: V1,
             location: location.clone(),

@@ -10,11 +10,11 @@ use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{Digest, Error, Result, Timestamp};
 
 use super::past::is_whole;
-use super::values::{Fate, MARK, Piece, V1, decode, encode};
+use super::values::{Fate, Piece, V1, decode, encode};
 use super::{Attempt, Records, keys, values};
 
-/// Most edges that go in one transaction: each is up to four writes.
-pub(super) const EDGES_AT_ONCE: usize = 1000;
+/// Most edges that go in one transaction: each is up to five writes. An image has some tens.
+pub(super) const EDGES_AT_ONCE: usize = 500;
 
 /// Pieces that are read at once.
 const PAGE: usize = 16;
@@ -43,6 +43,11 @@ impl Records {
         if children.blobs.len() + children.manifests.len() <= self.edges_at_once {
             return self.take_now(txn, of, children, fate, now).await;
         }
+        // Pieces are taken later, when the other put's edges may have gone too.
+        let fate = match fate {
+            Fate::Replaced => Fate::Gone,
+            fate => fate,
+        };
         if lack(Weakening::LeaseLeftBeforeSweep) {
             for blob in &children.blobs {
                 txn = self.add_lease(txn, of.repository, blob, now);
@@ -99,13 +104,17 @@ impl Records {
                 };
                 txn = txn.put(trashed, encode(&value));
             }
+            if fate == Fate::Replaced {
+                continue;
+            }
             txn = match self.find_blob(blob).await? {
-                Some((_, entry)) if opened && keep(Weakening::DeleteLeavesNoLease) => {
+                Some((_, entry))
+                    if opened && fate != Fate::Purged && keep(Weakening::DeleteLeavesNoLease) =>
+                {
                     self.add_lease(txn.at(keys::blob(blob), entry.stamp), of.repository, blob, now)
                 }
                 // What opened nothing leaves nothing that does. Out of the trash there is no grace: that was given
                 // when it went in.
-                _ if fate == Fate::Purged => txn.put(keys::pending(now, blob), MARK),
                 _ => self.add_pending(txn, blob, now),
             };
         }

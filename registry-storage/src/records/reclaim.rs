@@ -1,20 +1,52 @@
 //! The collector's steps.
 
-use async_trait::async_trait;
-use registry_core::store::{BlobState, Collected, Doomed, Entry, Location, Pending, Reclaim, Txn};
-use registry_core::weakening::{Weakening, keep, lack};
-use registry_core::{Context, Digest, Error, Result, Timestamp, UploadId};
+use std::time::Duration;
 
-use super::past::is_whole;
-use super::pieces::without_entries;
-use super::values::{Fate, MARK, decode, encode};
-use super::{Attempt, Records, SLACK, keys, values};
+use async_trait::async_trait;
+use registry_core::store::{
+    Backlog, Begin, BlobState, Collected, Counts, Doomed, Entry, Expired, Explanation, Lead, Lifetimes,
+    Location, Outlook, Pending, Reclaim, Run, RunEnd, Step, Terms, Txn,
+};
+use registry_core::weakening::{Weakening, keep, lack};
+use registry_core::{Digest, Error, Result, Timestamp, UploadId};
+
+use super::values::{MARK, encode};
+use super::{Attempt, Records, attempt, keys, values};
 
 /// Most expired leases removed in one step.
 const LEASES: usize = 1000;
 
-/// Most deleted repositories of which one is looked for that can be cleaned up.
-const DROPPED: usize = 1000;
+/// What the records say of a blob.
+pub(super) enum Verdict {
+    /// It has no record.
+    Gone,
+    /// A manifest holds it, as this record says.
+    Named {
+        blob: values::Blob,
+        key: String,
+        entry: Entry,
+    },
+    /// A lease holds it.
+    Leased {
+        blob: values::Blob,
+        repository: String,
+        until: Timestamp,
+    },
+    /// The second delay holds it.
+    Condemned {
+        blob: values::Blob,
+        remove_after: Timestamp,
+    },
+    /// Nothing does.
+    Unheld { blob: values::Blob, read: Entry },
+}
+
+/// Whether the step on a blob asks what holds it, and for its leases: before it is condemned and again before it is removed.
+fn looks_at(blob: &values::Blob) -> (bool, bool) {
+    let live = blob.state == BlobState::Live;
+    let looks = live || keep(Weakening::RemoveWithoutRecheck);
+    (looks, looks && (!live || keep(Weakening::CondemnIgnoresLeases)))
+}
 
 impl Records {
     async fn step(&self, txn: Txn, done: Collected) -> Result<Collected> {
@@ -39,19 +71,79 @@ impl Records {
         }
     }
 
-    async fn has_edges(&self, digest: &Digest) -> Result<bool> {
-        Ok(self.any_under(&keys::edges(digest)).await?
-            || self.any_under(&keys::deferrals(digest)).await?
-            || (keep(Weakening::TrashDoesNotHold) && self.any_under(&keys::trashed_edges(digest)).await?))
+    /// Where whatever a manifest holds a blob by is: nothing of it may be there when the blob is condemned or removed.
+    pub(super) fn holding(digest: &Digest) -> [String; 3] {
+        [
+            keys::edges(digest),
+            keys::deferrals(digest),
+            match keep(Weakening::TrashDoesNotHold) {
+                true => keys::trashed_edges(digest),
+                false => keys::edges(digest),
+            },
+        ]
     }
 
-    /// Removes a batch of leases that have expired. Whether any were found.
-    async fn remove_expired_leases(&self, digest: &Digest, now: Timestamp) -> Result<bool> {
+    /// A record that says that a manifest holds the blob, if there is one.
+    async fn holder(&self, digest: &Digest) -> Result<Option<(String, Entry)>> {
+        for table in Records::holding(digest) {
+            if let Some(found) = self.scan(&table, None, 1).await?.pop() {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Leases that end at this time or before it are over. That is now; or, where an operator gives a shorter grace than
+    /// leases were taken with, the end that a lease has whose bucket began that long ago.
+    fn leases_over(&self, terms: &Terms, now: Timestamp) -> Timestamp {
+        let Lifetimes { grace, bucket, .. } = self.lifetimes;
+        terms
+            .grace
+            .map_or(now, |given| now.max(now + grace + bucket - given))
+    }
+
+    /// What the records say of a blob: what holds it, or that nothing does.
+    pub(super) async fn judge(&self, digest: &Digest, terms: &Terms, now: Timestamp) -> Result<Verdict> {
+        let Some((blob, read)) = self.find_blob(digest).await? else {
+            return Ok(Verdict::Gone);
+        };
+        let (looks, looks_at_leases) = looks_at(&blob);
+        if looks && let Some((key, entry)) = self.holder(digest).await? {
+            return Ok(Verdict::Named { blob, key, entry });
+        }
+        // The last lease that is not over. Looks once into each bucket.
+        let (table, mut last) = (keys::leases(digest), None);
+        let mut after = keys::leases_ending(digest, self.leases_over(terms, now));
+        while let Some((key, _)) = self.scan(&table, Some(&after), 1).await?.pop() {
+            let (until, repository) = keys::parse_lease(digest, &key)
+                .ok_or_else(|| Error::internal(format!("record {key} is no lease")))?;
+            last = Some((until, repository.to_owned()));
+            after = keys::leases_ending(digest, until);
+        }
+        if let Some((until, repository)) = last.filter(|_| looks_at_leases) {
+            return Ok(Verdict::Leased {
+                blob,
+                repository,
+                until,
+            });
+        }
+        Ok(match blob.state {
+            BlobState::Condemned { remove_after }
+                if now < remove_after && !terms.alone && keep(Weakening::SecondDelaySkipped) =>
+            {
+                Verdict::Condemned { blob, remove_after }
+            }
+            _ => Verdict::Unheld { blob, read },
+        })
+    }
+
+    /// Removes a batch of leases that are over. Whether any were found.
+    async fn remove_leases(&self, digest: &Digest, over: Timestamp, now: Timestamp) -> Result<bool> {
         let mut txn = Txn::new().not_before(now);
         let found = self.scan(&keys::leases(digest), None, LEASES).await?;
         let mut any = false;
         for (key, entry) in found {
-            if keys::parse_lease(digest, &key).is_some_and(|(end, _)| end <= now) {
+            if keys::parse_lease(digest, &key).is_some_and(|(end, _)| end <= over) {
                 txn = txn.at(&key, entry.stamp).delete(key);
                 any = true;
             }
@@ -66,7 +158,7 @@ impl Records {
     async fn condemned_locations(&self, now: Timestamp) -> Result<Vec<Doomed>> {
         let mut found = Vec::new();
         for (key, entry) in self.scan(keys::BLOB, None, LEASES).await? {
-            let blob: values::Blob = decode(&key, &entry)?;
+            let blob: values::Blob = super::values::decode(&key, &entry)?;
             if let BlobState::Condemned { remove_after } = blob.state
                 && remove_after <= now
             {
@@ -80,231 +172,146 @@ impl Records {
         Ok(found)
     }
 
-    async fn do_collect(&self, entry: &Pending) -> Result<Collected> {
+    /// Puts an entry back for when it can be looked at again. One that is not due yet stays as it is.
+    async fn requeue(&self, entry: &Pending, at: Timestamp, now: Timestamp) -> Result<Collected> {
+        if now < entry.due {
+            return Ok(Collected::Waits);
+        }
+        let txn = self.take(entry).put(keys::pending(at, &entry.digest), MARK);
+        self.step(txn, Collected::Requeued).await
+    }
+
+    async fn do_collect(&self, entry: &Pending, terms: &Terms) -> Result<Step> {
         let digest = &entry.digest;
         let now = self.clock().await?;
-        let Some((blob, read)) = self.find_blob(digest).await? else {
-            return self
-                .step(
-                    self.drop_pending(entry).absent(keys::blob(digest)),
-                    Collected::Dropped,
-                )
-                .await;
-        };
-        let live = blob.state == BlobState::Live;
-        let looks_again = live || keep(Weakening::RemoveWithoutRecheck);
-        if looks_again && self.has_edges(digest).await? {
-            return self.step(self.drop_pending(entry), Collected::Dropped).await;
-        }
-        let looks_at_leases = looks_again && (!live || keep(Weakening::CondemnIgnoresLeases));
-        let unexpired = self
-            .scan(&keys::leases(digest), Some(&keys::leases_ending(digest, now)), 1)
-            .await?
-            .pop();
-        if let Some((key, _)) = unexpired.filter(|_| looks_at_leases) {
-            let (end, _) = keys::parse_lease(digest, &key)
-                .ok_or_else(|| Error::internal(format!("record {key} is no lease")))?;
-            return self
-                .step(
-                    self.take(entry).put(keys::pending(end, digest), MARK),
-                    Collected::Requeued,
-                )
-                .await;
-        }
-        // "No unexpired lease" is asserted as "no lease", so the expired ones go first.
-        while self.remove_expired_leases(digest, now).await? {}
-
-        let mut nothing_holds_it = self.take(entry).at(keys::blob(digest), read.stamp);
-        if looks_again {
-            nothing_holds_it = nothing_holds_it
-                .nothing_under(keys::edges(digest))
-                .nothing_under(keys::deferrals(digest));
-        }
-        if looks_again && keep(Weakening::TrashDoesNotHold) {
-            nothing_holds_it = nothing_holds_it.nothing_under(keys::trashed_edges(digest));
-        }
-        if looks_at_leases {
-            nothing_holds_it = nothing_holds_it.nothing_under(keys::leases(digest));
-        }
-        match blob.state {
-            // `condemn`
-            BlobState::Live => {
-                let base = now + SLACK;
-                let remove_after = base + self.lifetimes.second_delay;
-                let condemned = values::Blob {
-                    state: BlobState::Condemned { remove_after },
-                    ..blob
-                };
-                let mut txn = nothing_holds_it.put(keys::blob(digest), encode(&condemned));
-                if keep(Weakening::CondemnTimedByEarlierRead) {
-                    txn = txn.before(base);
-                }
-                if keep(Weakening::CondemnConsumesEntry) {
-                    txn = txn.put(keys::pending(remove_after, digest), MARK);
-                }
-                self.step(txn, Collected::Condemned).await
+        let mut freed = 0;
+        let done = match self.judge(digest, terms, now).await? {
+            Verdict::Gone => {
+                let txn = self.drop_pending(entry).absent(keys::blob(digest));
+                self.step(txn, Collected::Dropped).await?
             }
+            Verdict::Named { .. } => self.step(self.drop_pending(entry), Collected::Dropped).await?,
+            Verdict::Leased { until, .. } => self.requeue(entry, until, now).await?,
             // An older entry of the queue does not shorten the second delay.
-            BlobState::Condemned { remove_after }
-                if now < remove_after && keep(Weakening::SecondDelaySkipped) =>
-            {
-                self.step(
-                    self.take(entry).put(keys::pending(remove_after, digest), MARK),
-                    Collected::Requeued,
-                )
-                .await
-            }
-            // `remove`
-            BlobState::Condemned { remove_after } => {
-                let mut txn = nothing_holds_it;
-                if keep(Weakening::SecondDelaySkipped) {
-                    txn = txn.not_before(remove_after);
+            Verdict::Condemned { remove_after, .. } => self.requeue(entry, remove_after, now).await?,
+            Verdict::Unheld { blob, read } => {
+                // "No unexpired lease" is asserted as "no lease", so those that are over go first.
+                let over = self.leases_over(terms, now);
+                while self.remove_leases(digest, over, now).await? {}
+                let (looks, looks_at_leases) = looks_at(&blob);
+                let mut nothing_holds_it = self.take(entry).at(keys::blob(digest), read.stamp);
+                if looks {
+                    nothing_holds_it = Records::holding(digest)
+                        .into_iter()
+                        .fold(nothing_holds_it, Txn::nothing_under);
                 }
-                let txn = txn.delete(keys::blob(digest)).delete(keys::inline(digest));
-                // Whoever could still be reading began before the second delay did.
-                let txn = self.doom(txn, &blob.location, now, std::time::Duration::ZERO);
-                self.step(txn, Collected::Removed).await
-            }
-        }
-    }
-
-    /// Takes one piece out of what a deleted repository has left. Whether there was any.
-    async fn sweep_piece(&self, repository: &str, limit: usize) -> Result<bool> {
-        let now = self.clock().await?;
-        // Manifests first, one transaction each: what they name has to be queued for the collector as they go.
-        let manifests = keys::manifests(repository);
-        let found = self.scan(&manifests, None, limit).await?;
-        let any = !found.is_empty();
-        for (key, entry) in found {
-            let digest: Digest = key[manifests.len()..].parse().map_err(Error::internal)?;
-            let manifest: values::Manifest = decode(&key, &entry)?;
-            let txn = Txn::new()
-                .named("sweep_repository")
-                .at(&key, entry.stamp)
-                .delete(key)
-                .delete(keys::content(repository, &digest));
-            let removed = self
-                .remove_edges(
-                    txn,
-                    repository,
-                    &digest,
-                    (&manifest, entry.stamp),
-                    Fate::Gone,
-                    now,
-                )
-                .await?;
-            if let Attempt::Done(mut txn) = removed {
-                if lack(Weakening::SweepLeavesNothing) {
-                    txn = without_entries(txn);
+                if looks_at_leases {
+                    nothing_holds_it = nothing_holds_it.nothing_under(keys::leases(digest));
                 }
-                self.commit(txn).await?;
+                match blob.state {
+                    BlobState::Live => self.condemn(nothing_holds_it, digest, blob, terms, now).await?,
+                    BlobState::Condemned { remove_after } => {
+                        let inline = blob.location == Location::Inline;
+                        let size = blob.size;
+                        let after = if terms.alone { now } else { remove_after };
+                        let done = self.remove(nothing_holds_it, digest, &blob, after, now).await?;
+                        if inline && done == Collected::Removed {
+                            freed = size;
+                        }
+                        done
+                    }
+                }
             }
-        }
-        // Then the trash and what is left in pieces, for the same reason.
-        if any
-            || self.purge_all(&Context::system(), repository, limit).await?
-            || self
-                .sweep_pieces(&format!("{}{repository}/", keys::PIECE), limit)
-                .await?
-        {
-            return Ok(true);
-        }
-        for table in [
-            "tag", "tagged", "parent", "referrer", "children", "content", "history", "trim",
-        ] {
-            let past = self
-                .look_past(&format!("{table}/{repository}/"), None, limit)
-                .await?;
-            // What they said does not matter any more.
-            let damaged = past.damaged.into_iter().filter(|key| is_whole(key));
-            let found: Vec<String> = past
-                .entries
-                .into_iter()
-                .map(|(key, _)| key)
-                .chain(damaged)
-                .collect();
-            if !found.is_empty() {
-                let txn = found
-                    .into_iter()
-                    .fold(Txn::new().named("sweep_repository"), Txn::delete);
-                self.commit(txn).await?;
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Cleans up a piece of a deleted repository, and at the end takes it off the list. A damaged entry of that list
-    /// still says which repository it is of, if there is none of this id any more.
-    async fn sweep_dropped(&self, key: &str, entry: Option<&Entry>, limit: usize) -> Result<()> {
-        let id = &key[keys::DROPPED.len()..];
-        let txn = match entry {
-            Some(entry) => Txn::new().named("sweep_repository").at(key, entry.stamp),
-            None if self.entry(&keys::named(id)).await?.is_some() => {
-                return Err(Error::internal(format!(
-                    "record {key} is damaged, and there is a repository of this id"
-                )));
-            }
-            None => Txn::new()
-                .named("sweep_repository")
-                .damaged(key)
-                .absent(keys::named(id)),
         };
-        if !self.sweep_piece(id, limit).await? {
-            self.commit(txn.delete(key)).await?;
+        Ok(Step { done, freed })
+    }
+
+    /// `condemn`.
+    async fn condemn(
+        &self,
+        nothing_holds_it: Txn,
+        digest: &Digest,
+        blob: values::Blob,
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Result<Collected> {
+        let base = now + self.slack();
+        let remove_after = match terms.alone {
+            true => now,
+            false => base + self.lifetimes.second_delay,
+        };
+        let condemned = values::Blob {
+            state: BlobState::Condemned { remove_after },
+            ..blob
+        };
+        let mut txn = nothing_holds_it.put(keys::blob(digest), encode(&condemned));
+        if keep(Weakening::CondemnTimedByEarlierRead) {
+            txn = txn.before(base);
         }
-        Ok(())
+        if keep(Weakening::CondemnConsumesEntry) {
+            txn = txn.put(keys::pending(remove_after, digest), MARK);
+        }
+        self.step(txn, Collected::Condemned).await
+    }
+
+    /// `remove`.
+    async fn remove(
+        &self,
+        nothing_holds_it: Txn,
+        digest: &Digest,
+        blob: &values::Blob,
+        not_before: Timestamp,
+        now: Timestamp,
+    ) -> Result<Collected> {
+        let mut txn = nothing_holds_it;
+        if keep(Weakening::SecondDelaySkipped) {
+            txn = txn.not_before(not_before);
+        }
+        let txn = txn.delete(keys::blob(digest)).delete(keys::inline(digest));
+        // Whoever could still be reading began before the second delay did.
+        let txn = self.doom(txn, &blob.location, now, self.lifetimes.longest_write);
+        self.step(txn, Collected::Removed).await
     }
 }
 
 #[async_trait]
 impl Reclaim for Records {
-    async fn due(&self, limit: usize) -> Result<Vec<Pending>> {
-        let now = self.clock().await?;
-        let mut due = Vec::new();
-        for (key, entry) in self.scan_past(keys::PENDING, None, limit).await? {
-            let (at, digest) = keys::parse_timed(keys::PENDING, &key)
-                .ok_or_else(|| Error::internal(format!("record {key} is no queue entry")))?;
-            if at > now {
-                break;
-            }
-            due.push(Pending {
-                due: at,
-                digest: digest.parse().map_err(Error::internal)?,
-                stamp: entry.stamp,
-            });
-        }
-        Ok(due)
+    async fn time(&self) -> Result<Timestamp> {
+        self.clock().await
     }
 
-    async fn collect(&self, entry: &Pending) -> Result<Collected> {
-        self.do_collect(entry).await
+    async fn due(&self, after: Option<&Pending>, limit: usize) -> Result<Vec<Pending>> {
+        let now = self.clock().await?;
+        self.pending(after, limit, Some(now)).await
     }
 
-    async fn doomed(&self, after: Option<&Location>, limit: usize) -> Result<Vec<Doomed>> {
+    async fn queued(&self, after: Option<&Pending>, limit: usize) -> Result<Vec<Pending>> {
+        self.pending(after, limit, None).await
+    }
+
+    async fn collect_on(&self, entry: &Pending, terms: &Terms) -> Result<Step> {
+        self.do_collect(entry, terms).await
+    }
+
+    async fn foresee(&self, entry: &Pending, terms: &Terms) -> Result<Outlook> {
+        self.do_foresee(entry, terms).await
+    }
+
+    async fn explain(&self, digest: &Digest) -> Result<Explanation> {
+        self.do_explain(digest).await
+    }
+
+    async fn doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>> {
         let now = self.clock().await?;
-        let mut after = after.map(keys::doomed);
-        let mut doomed = Vec::new();
-        while doomed.len() < limit {
-            let page = self.scan_past(keys::DOOMED, after.as_deref(), limit).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (key, entry) in &page {
-                let value: values::Doomed = decode(key, entry)?;
-                if value.not_before <= now {
-                    doomed.push(Doomed {
-                        location: value.location,
-                        not_before: value.not_before,
-                        stamp: entry.stamp,
-                    });
-                }
-            }
-        }
+        let mut doomed = self.doomed_until(after, limit, Some(now)).await?;
         if lack(Weakening::UnlinkBeforeRemove) {
             doomed.extend(self.condemned_locations(now).await?);
         }
-        doomed.truncate(limit);
         Ok(doomed)
+    }
+
+    async fn all_doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>> {
+        self.doomed_until(after, limit, None).await
     }
 
     /// Only this very entry is cleared; one that is gone already is fine.
@@ -320,18 +327,14 @@ impl Reclaim for Records {
         Ok(())
     }
 
-    async fn expired_uploads(&self, limit: usize) -> Result<Vec<UploadId>> {
+    async fn expired_uploads(&self, after: Option<&Expired>, limit: usize) -> Result<Vec<Expired>> {
         let now = self.clock().await?;
-        let mut expired = Vec::new();
-        for (key, _) in self.scan_past(keys::EXPIRY, None, limit).await? {
-            let (at, id) = keys::parse_timed(keys::EXPIRY, &key)
-                .ok_or_else(|| Error::internal(format!("record {key} is no expiry")))?;
-            if at > now {
-                break;
-            }
-            expired.push(id.parse().map_err(Error::internal)?);
-        }
-        Ok(expired)
+        let after = after.map(|expired| keys::expiry(expired.at, &expired.id));
+        self.timed(keys::EXPIRY, after, limit, Some(now), |at, id, _| {
+            let id = id.parse().ok()?;
+            Some(Expired { at, id })
+        })
+        .await
     }
 
     async fn abandon(&self, id: &UploadId) -> Result<bool> {
@@ -355,22 +358,7 @@ impl Reclaim for Records {
     }
 
     async fn sweep_repositories(&self, limit: usize) -> Result<bool> {
-        let dropped = self.look_past(keys::DROPPED, None, DROPPED).await?;
-        let damaged = dropped.damaged.iter().filter(|key| is_whole(key));
-        let listed = dropped.entries.iter().map(|(key, entry)| (key, Some(entry)));
-        let mut failed = None;
-        for (key, entry) in listed.chain(damaged.map(|key| (key, None))) {
-            match self.sweep_dropped(key, entry, limit.max(1)).await {
-                Ok(()) => {
-                    let left = self.look_past(keys::DROPPED, None, 1).await?;
-                    let any = !left.entries.is_empty() || left.damaged.iter().any(|key| is_whole(key));
-                    return Ok(any || failed.is_some());
-                }
-                // Neither must one that cannot be cleaned up keep the others from it.
-                Err(error) => failed = Some(error),
-            }
-        }
-        failed.map_or(Ok(false), Err)
+        self.sweep_first(limit).await
     }
 
     async fn sweep_manifests(&self, limit: usize) -> Result<bool> {
@@ -380,5 +368,37 @@ impl Reclaim for Records {
     async fn purge_trash(&self, limit: usize) -> Result<bool> {
         let trims = self.trim_histories(limit).await?;
         Ok(self.purge_due(limit).await? || trims)
+    }
+
+    async fn backlog(&self) -> Result<Backlog> {
+        self.look_at_backlog().await
+    }
+
+    async fn lead(&self, node: &str, run: &str, lasting: Duration) -> Result<Option<Lead>> {
+        attempt!(self.try_lead(node, run, lasting))
+    }
+
+    async fn renew(&self, lead: &Lead, lasting: Duration) -> Result<Option<Lead>> {
+        self.do_renew(lead, lasting).await
+    }
+
+    async fn resign(&self, lead: &Lead) -> Result<()> {
+        self.do_resign(lead).await
+    }
+
+    async fn leader(&self) -> Result<Option<Lead>> {
+        self.find_leader().await
+    }
+
+    async fn begin_run(&self, run: &str, begin: &Begin, keep: usize) -> Result<()> {
+        attempt!(self.try_begin_run(run, begin, keep))
+    }
+
+    async fn note_run(&self, run: &str, counts: &Counts, end: Option<&RunEnd>) -> Result<()> {
+        attempt!(self.try_note_run(run, counts, end))
+    }
+
+    async fn runs(&self, limit: usize) -> Result<Vec<Run>> {
+        self.latest_runs(limit).await
     }
 }

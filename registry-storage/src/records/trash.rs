@@ -25,7 +25,7 @@ use registry_core::{Context, Digest, Error, Page, RepositoryName, Result, Tag, T
 use super::lists::cut;
 use super::pieces::Put;
 use super::values::{Fate, MARK, V1, decode, encode};
-use super::{Attempt, Records, SLACK, attempt, keys, values};
+use super::{Attempt, Records, attempt, keys, values};
 
 impl Records {
     /// Whether what is deleted can come back.
@@ -43,7 +43,7 @@ impl Records {
         moves: &[TagMove],
         now: Timestamp,
     ) -> Txn {
-        let base = now + SLACK;
+        let base = now + self.slack();
         let until = base + self.lifetimes.undo;
         let value = values::Trashed {
             v: V1,
@@ -70,7 +70,7 @@ impl Records {
         if !self.has_trash() {
             return txn;
         }
-        let base = now + SLACK;
+        let base = now + self.slack();
         let until = base + self.lifetimes.undo;
         let value = values::Untagged {
             v: V1,
@@ -103,6 +103,7 @@ impl Records {
         repository: &str,
         digest: &Digest,
         (trashed, entry): (&values::Trashed, &Entry),
+        fate: Fate,
         now: Timestamp,
     ) -> Result<Txn> {
         let key = keys::trash(repository, digest);
@@ -118,7 +119,22 @@ impl Records {
             put,
         };
         let children = self.children_of(repository, digest).await?;
-        self.take_edges(txn, of, &children, Fate::Purged, now).await
+        self.take_edges(txn, of, &children, fate, now).await
+    }
+
+    /// What failed for want of what belongs to a record is to be tried again if the record has changed: then that is gone
+    /// with good reason.
+    pub(super) async fn unless_gone<T>(
+        &self,
+        key: &str,
+        read: &Entry,
+        outcome: Result<T>,
+    ) -> Result<Attempt<T>> {
+        match outcome {
+            Ok(done) => Ok(Attempt::Done(done)),
+            Err(_) if self.entry(key).await?.is_none_or(|now| now.stamp != read.stamp) => Ok(Attempt::Again),
+            Err(why) => Err(why),
+        }
     }
 
     /// What a manifest in the trash named.
@@ -150,12 +166,13 @@ impl Records {
             txn = txn.not_before(due);
         }
         let read = (&trashed, &entry);
-        let taken = self.take_from_trash(txn, repository, digest, read, now).await;
-        // Somebody was faster, and nothing of it is there any more.
-        if taken.is_err() && self.entry(&key).await?.is_none_or(|now| now.stamp != entry.stamp) {
+        let taken = self
+            .take_from_trash(txn, repository, digest, read, Fate::Purged, now)
+            .await;
+        let Attempt::Done(taken) = self.unless_gone(&key, &entry, taken).await? else {
             return Ok(Attempt::Again);
-        }
-        txn = taken?
+        };
+        txn = taken
             .delete(keys::content(repository, digest))
             .delete(keys::children(repository, digest));
         txn = match &name {

@@ -40,19 +40,17 @@ impl Records {
             return Err(not_in_the_trash(&Reference::Digest(*digest)));
         };
         let now = self.clock().await?;
-        let Some(content) = self.entry(&keys::content(id, digest)).await? else {
-            // It was purged between the two reads, or its bytes are lost.
-            return match self.entry(&key).await? {
-                Some(now) if now.stamp == entry.stamp => Err(error::manifest_lost(digest)),
-                _ => Ok(Attempt::Again),
-            };
+        let content = self.entry(&keys::content(id, digest)).await?;
+        let content = content.ok_or_else(|| error::manifest_lost(digest));
+        let Attempt::Done(content) = self.unless_gone(&key, &entry, content).await? else {
+            return Ok(Attempt::Again);
         };
         let mut manifest = trashed.manifest;
         let txn = self
             .assert_name(Txn::new().named("undelete"), name, &repository, now)
             .at(&key, entry.stamp)
             .absent(keys::manifest(id, digest))
-            .delete(key)
+            .delete(&key)
             .delete(keys::purge(trashed.until, id, digest));
         let txn = self.drop_pieces(txn, id, &manifest.put).await?;
         let of = Put {
@@ -61,13 +59,12 @@ impl Records {
             put: &manifest.put,
         };
         let restored = self.restore_edges(txn, of, manifest.deferred).await;
-        // Purged meanwhile, with all that it named.
-        if restored.is_err() && self.entry(&keys::trash(id, digest)).await?.is_none_or(|now| now.stamp != entry.stamp) {
+        let Attempt::Done(restored) = self.unless_gone(&key, &entry, restored).await? else {
             return Ok(Attempt::Again);
-        }
-        let restored = restored?;
+        };
         if !restored.missing.is_empty() {
-            return Err(self.needs(id, digest, &restored.missing).await?);
+            let refused = Err(self.needs(id, digest, &restored.missing).await?);
+            return self.unless_gone(&key, &entry, refused).await;
         }
         let mut txn = restored.txn;
         manifest.deferred |= restored.deferred;

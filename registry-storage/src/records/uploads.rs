@@ -1,6 +1,7 @@
 //! Claims: which uploads there are, where their bytes go, and until when they may be written.
 
 use registry_core::store::{Entry, Location, Txn, UploadClaim};
+use registry_core::weakening::{Weakening, keep};
 use registry_core::{Algorithm, RepositoryName, Result, UploadId, error};
 
 use super::values::{MARK, V1, encode};
@@ -16,18 +17,20 @@ impl Records {
         algorithm: Algorithm,
     ) -> Result<Attempt<UploadClaim>> {
         let repository = self.lookup(name).await?;
+        let now = self.clock().await?;
         let upload = values::Upload {
             v: V1,
             repository: name.clone(),
             repository_id: repository.map(|repository| repository.id),
             location: location.clone(),
             algorithm: algorithm.to_string(),
-            expires: self.clock().await? + self.lifetimes.upload_idle,
+            expires: now + self.lifetimes.upload_idle,
         };
         let key = keys::upload(id);
         let txn = Txn::new()
             .named("claim")
             .absent(&key)
+            .before(self.bucket(now).0)
             .put(key, encode(&upload))
             .put(keys::expiry(upload.expires, id), MARK);
         Ok(match self.commit(txn).await? {
@@ -121,7 +124,7 @@ impl Records {
         let txn = Txn::new()
             .named("touch")
             .at(&key, entry.stamp)
-            .before(upload.expires)
+            .before(upload.expires.min(self.bucket(now).0))
             .delete(keys::expiry(upload.expires, &claim.id))
             .put(key, encode(&values::Upload { expires, ..upload }))
             .put(keys::expiry(expires, &claim.id), MARK);
@@ -142,9 +145,14 @@ impl Records {
         let Some(read) = found else {
             return Err(error::upload_unknown(&claim.id));
         };
+        // Whoever writes for it goes on believing in the claim until that expires, and may begin a write until then.
         let now = self.clock().await?;
+        let believed = match keep(Weakening::DoomedHeldFromCommit) {
+            true => now.max(read.0.expires),
+            false => now,
+        };
         let txn = self.consume(Txn::new().named("cancel"), claim, &read);
-        let txn = self.doom(txn, &read.0.location, now, self.hold_for_writers());
+        let txn = self.doom(txn, &read.0.location, believed, self.hold_for_writers());
         Ok(self.commit(txn).await?.map(|_| ()))
     }
 }

@@ -196,8 +196,10 @@ pub(super) enum Fate {
     Trash,
     /// They go.
     Gone,
-    /// They go out of the trash.
+    /// They go out of the trash, or with their repository: nothing of it comes back, so there is no grace.
     Purged,
+    /// They give way, in one transaction, to those of another put of the same manifest, which names the same.
+    Replaced,
 }
 
 /// Edges of a deleted put that are still to be taken.
@@ -215,6 +217,21 @@ pub(super) struct Piece {
 pub(super) struct Counter {
     pub(super) v: V1,
     pub(super) amount: i64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Lead {
+    pub(super) v: V1,
+    pub(super) node: String,
+    pub(super) run: String,
+    pub(super) until: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Run {
+    pub(super) v: V1,
+    #[serde(flatten)]
+    pub(super) run: registry_core::store::Run,
 }
 
 /// The value of a key whose being there is all it says.

@@ -1,4 +1,4 @@
-//! What [`ManifestStore`] and [`Reclaim`] promise: the contract between push and collector, clause by clause, with
+//! What [`ManifestStore`], [`Reclaim`] and [`Undo`] promise: the contract between push and collector, clause by clause, with
 //! the clock in the test's hands.
 //!
 //! A clause counts on nothing but the store's own [lifetimes](ManifestStore::lifetimes), and lets it hold things a
@@ -7,8 +7,11 @@
 pub mod blobs;
 pub mod claims;
 pub mod collect;
+pub mod history;
 pub mod manifests;
+pub mod pieces;
 pub mod repositories;
+pub mod undo;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -19,7 +22,8 @@ use bytes::Bytes;
 use registry_core::auth::Identity;
 use registry_core::manifest::{OCI_INDEX, OCI_MANIFEST, ParsedManifest};
 use registry_core::store::{
-    BlobRecord, Collected, Content, Location, ManifestStore, ManifestWrite, Pending, Reclaim, UploadClaim,
+    BlobRecord, Collected, Content, Location, ManifestStore, ManifestWrite, Pending, Reclaim, Undo,
+    UploadClaim,
 };
 use registry_core::{
     Algorithm, BlobInfo, Context, Digest, Error, ErrorKind, PutOutcome, RepositoryName, Result, Tag,
@@ -28,7 +32,7 @@ use registry_core::{
 
 use crate::clock::ManualClock;
 
-/// Stamps one test per clause of the contract of `ManifestStore` and `Reclaim`. The factory gives a [`Fixture`].
+/// Stamps one test per clause of the contract of `ManifestStore`, `Reclaim` and `Undo`. The factory gives a [`Fixture`].
 /// See [`testkit`](crate::testkit).
 #[macro_export]
 macro_rules! manifest_store_suite {
@@ -40,14 +44,17 @@ macro_rules! manifest_store_suite {
             $crate::manifest_store_collect_clauses!(collect, $factory);
             $crate::manifest_store_manifests_clauses!(manifests, $factory);
             $crate::manifest_store_repositories_clauses!(repositories, $factory);
+            $crate::manifest_store_undo_clauses!(undo, $factory);
+            $crate::manifest_store_history_clauses!(history, $factory);
+            $crate::manifest_store_pieces_clauses!(pieces, $factory);
         }
     };
 }
 
-/// Records that can be collected: what this suite is run on.
-pub trait CollectedStore: ManifestStore + Reclaim {}
+/// Records that can be collected, and give back what was deleted: what this suite is run on.
+pub trait CollectedStore: ManifestStore + Reclaim + Undo {}
 
-impl<T: ManifestStore + Reclaim> CollectedStore for T {}
+impl<T: ManifestStore + Reclaim + Undo> CollectedStore for T {}
 
 /// Longest that a store may hold something beyond what was asked of it.
 const SLACK: Duration = Duration::from_secs(300);
@@ -142,15 +149,18 @@ impl Fixture {
     }
 
     async fn due(&self) -> Vec<Pending> {
-        self.store.due(1000).await.expect("the queue")
+        self.store.due(None, 1000).await.expect("the queue")
     }
 
     /// Lets the clock run until an entry is due. Whether one is, within longer than any lifetime.
     async fn until_due(&self) -> bool {
         let lifetimes = *self.store.lifetimes();
-        let longest = 2 * (lifetimes.grace + lifetimes.bucket + lifetimes.second_delay) + SLACK;
+        let longest =
+            2 * (lifetimes.grace + lifetimes.bucket + lifetimes.second_delay) + lifetimes.undo + SLACK;
         let started = self.now();
         while self.now().since(started) < longest {
+            while self.store.purge_trash(1000).await.expect("a purge") {}
+            while self.store.sweep_manifests(1000).await.expect("a sweep") {}
             if !self.due().await.is_empty() {
                 return true;
             }
@@ -188,6 +198,17 @@ impl Fixture {
         panic!("the collector never comes to an end");
     }
 
+    /// Collects what is due now, again and again; what is in the trash stays there.
+    async fn collect_due(&self) {
+        for _ in 0..1000 {
+            let Some(entry) = self.due().await.into_iter().next() else {
+                return;
+            };
+            self.store.collect(&entry).await.expect("a step");
+        }
+        panic!("the collector never comes to an end");
+    }
+
     /// What may be unlinked now.
     async fn doomed_now(&self) -> Vec<Location> {
         let doomed = self.store.doomed(None, 1000).await.expect("the doomed");
@@ -195,6 +216,11 @@ impl Fixture {
     }
 
     /// What may be unlinked sooner or later.
+    async fn expired(&self) -> Vec<UploadId> {
+        let expired = self.store.expired_uploads(None, 10).await.expect("a list");
+        expired.into_iter().map(|expired| expired.id).collect()
+    }
+
     async fn doomed(&self) -> Vec<Location> {
         let lifetimes = *self.store.lifetimes();
         self.clock
@@ -288,6 +314,9 @@ mod tests {
             include_str!("manifest_store/collect.rs"),
             include_str!("manifest_store/manifests.rs"),
             include_str!("manifest_store/repositories.rs"),
+            include_str!("manifest_store/undo.rs"),
+            include_str!("manifest_store/history.rs"),
+            include_str!("manifest_store/pieces.rs"),
         ] {
             crate::testkit::assert_every_clause_is_stamped(source);
         }

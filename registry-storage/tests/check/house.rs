@@ -7,12 +7,14 @@ use registry_core::auth::Identity;
 use registry_core::runtime::Threads;
 use registry_core::store::{Kv, Lifetimes, Txn};
 use registry_core::{
-    BlobInfo, Children, Context, Digest, LocalRegistry, Options, PutManifest, Registry, RepositoryName, once,
+    BlobInfo, Children, Context, Digest, LocalRegistry, Options, PutManifest, Reference, Registry,
+    RepositoryName, once,
 };
 use registry_storage::fs::FsBytes;
 use registry_storage::kv::EmbeddedKv;
 use registry_storage::records::Records;
 use registry_storage::records::check::{self, Finding, FindingKind, Report, Told};
+use registry_storage::testkit;
 
 pub(crate) const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -163,10 +165,18 @@ impl House {
     }
 
     pub(crate) async fn check(&self, deep: bool) -> (Vec<Finding>, Report) {
+        let options = check::Options {
+            deep,
+            ..check::Options::default()
+        };
+        self.check_as(options).await
+    }
+
+    pub(crate) async fn check_as(&self, options: check::Options) -> (Vec<Finding>, Report) {
         let mut findings = Vec::new();
         let report = self
             .records
-            .check(&*self.bytes, check::Options { deep }, &mut |told| {
+            .check(&*self.bytes, options, &mut |told| {
                 if let Told::Found(finding) = told {
                     findings.push(finding.clone());
                 }
@@ -174,6 +184,7 @@ impl House {
             .await
             .unwrap();
         assert_eq!(report.findings, findings.len() as u64);
+        assert_eq!(report.unsettled, 0);
         (findings, report)
     }
 
@@ -198,6 +209,31 @@ impl House {
     pub(crate) async fn delete(&self, key: &str) {
         assert!(self.kv.get(key).await.unwrap().is_some(), "{key}");
         self.kv.commit(Txn::new().delete(key)).await.unwrap();
+    }
+
+    pub(crate) async fn value_bytes(&self, key: &str) -> Vec<u8> {
+        self.kv.get(key).await.unwrap().expect(key).value.to_vec()
+    }
+
+    /// A manifest as clients get it.
+    pub(crate) async fn pull(&self, repository: &str, reference: &str) -> Vec<u8> {
+        let reference = match reference.parse() {
+            Ok(digest) => Reference::Digest(digest),
+            Err(_) => Reference::Tag(reference.parse().unwrap()),
+        };
+        let name = name(repository);
+        let pulled = self.registry.get_manifest(&self.ctx, &name, &reference).await;
+        pulled.unwrap().bytes.to_vec()
+    }
+
+    /// A blob as clients get it.
+    pub(crate) async fn pull_blob(&self, repository: &str, digest: &Digest) -> Vec<u8> {
+        let blob = self
+            .registry
+            .read_blob(&self.ctx, &name(repository), digest, None)
+            .await
+            .unwrap();
+        testkit::read_all(blob.read).await.unwrap().to_vec()
     }
 
     /// Changes a part of a record.

@@ -1,5 +1,7 @@
 //! What the check of a store finds, and that it finds nothing in a sound one.
 
+mod beside;
+mod corruptions;
 mod house;
 
 use std::fs::{self, OpenOptions, Permissions};
@@ -66,6 +68,61 @@ fn a_sound_store_has_no_findings_at_any_time_of_its_life() {
             assert_eq!(house.check(false).await.0, [], "in the middle of a sweep");
         }
         assert_eq!(house.check(true).await.0, [], "after the sweep");
+    });
+}
+
+#[test]
+fn a_store_with_a_trash_has_no_findings_whatever_is_left_in_pieces() {
+    use registry_core::store::{Reclaim, Undo};
+    use registry_core::{Children, Context, PutManifest, Registry};
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let house = open(directory.path());
+        house.fill().await;
+        house.push("trash", LAYER).await;
+        let layers: Vec<String> = (0..620)
+            .map(|n| {
+                let digest = Digest::sha256(format!("never pushed {n}").as_bytes());
+                format!(r#"{{"mediaType":"x/y","digest":"{digest}","size":9}}"#)
+            })
+            .collect();
+        let (digest, size) = (layer(), LAYER.len());
+        let large = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"x/y","digest":"{digest}","size":{size}}},"layers":[{}]}}"#,
+            layers.join(",")
+        );
+        let mut put = PutManifest::tagged("large".parse().unwrap(), OCI, large);
+        put.options.children = Children::Deferred;
+        let large = house.put("trash", put).await;
+        let small = PutManifest::tagged("small".parse().unwrap(), OCI, image(LAYER, ""));
+        house.push("trash", CONFIG).await;
+        let small = house.put("trash", small).await;
+        let (ctx, name) = (Context::system(), "trash".parse().unwrap());
+        for round in 0..2 {
+            for digest in [small, large] {
+                house
+                    .registry
+                    .delete_manifest(&ctx, &name, &digest)
+                    .await
+                    .unwrap();
+            }
+            assert_eq!(house.check(true).await.0, [], "deleted, {round}");
+            while house.records.sweep_manifests(1).await.unwrap() {
+                assert_eq!(house.check(true).await.0, [], "between two pieces, {round}");
+            }
+            assert_eq!(house.check(true).await.0, [], "in the trash, {round}");
+            for digest in [small, large] {
+                match round {
+                    0 => drop(house.records.undelete(&ctx, &name, &digest, None).await.unwrap()),
+                    _ => house.records.purge(&ctx, &name, &digest).await.unwrap(),
+                }
+                assert_eq!(house.check(true).await.0, [], "afterwards, {round}");
+            }
+        }
+        while house.records.sweep_manifests(1).await.unwrap() {
+            assert_eq!(house.check(true).await.0, [], "between two purged pieces");
+        }
+        assert_eq!(house.check(true).await.0, [], "purged");
     });
 }
 

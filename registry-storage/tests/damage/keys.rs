@@ -1,6 +1,6 @@
 //! Damaged keys: the checksum covers them, so that what is damaged may name something else.
 
-use registry_core::store::{ManifestStore, Reclaim};
+use registry_core::store::{ManifestStore, Reclaim, Undo};
 use registry_core::{Digest, ErrorKind, Registry, Verify};
 use registry_storage::testkit::block_on;
 
@@ -99,7 +99,7 @@ fn a_blob_with_a_damaged_lease_is_kept_for_the_grace_and_no_longer_than_if_it_we
                 let pending = house.only_key("pending/").await;
                 let start = lease.rfind('/').unwrap() - 16;
                 house.damage_key(&lease, start + at, bits);
-                for queued in house.records.due(10).await.unwrap() {
+                for queued in house.records.due(None, 10).await.unwrap() {
                     house.records.collect(&queued).await.unwrap();
                 }
                 // What the collector does once the entry of the lease is due.
@@ -229,7 +229,20 @@ fn a_manifest_that_is_damaged_and_its_edge_too_can_be_put_again_and_deleted() {
             .delete_manifest(&house.pusher, &name("a"), &digest)
             .await
             .unwrap();
-        for table in ["edge/", "manifest/", "children/", "content/", "tag"] {
+        house
+            .records
+            .purge(&house.pusher, &name("a"), &digest)
+            .await
+            .unwrap();
+        for table in [
+            "edge/",
+            "manifest/",
+            "children/",
+            "content/",
+            "tag/",
+            "tagged/",
+            "tra",
+        ] {
             assert!(house.keys_of(table).await.is_empty(), "{table}");
         }
     });

@@ -1,6 +1,6 @@
 //! Damaged records.
 
-use registry_core::store::{Reclaim, Txn};
+use registry_core::store::{Reclaim, Txn, Undo};
 use registry_core::{Digest, ErrorKind, Reference, Registry, Verify};
 use registry_storage::testkit::block_on;
 
@@ -121,12 +121,65 @@ fn whichever_record_is_damaged_the_next_push_brings_everything_back() {
                     .unwrap();
             }
             house.doomed().await;
-            house.records.due(100).await.unwrap();
-            house.records.expired_uploads(100).await.unwrap();
+            house.records.due(None, 100).await.unwrap();
+            house.records.expired_uploads(None, 100).await.unwrap();
             assert_eq!(world.faults(&house, "b").await, [""; 0], "{key}");
             damaged += 1;
         }
         assert!(damaged > 25, "{damaged}");
+    });
+}
+
+/// Every record is damaged in turn while two manifests are in the trash. They come back whole, or one push brings
+/// everything back, and the other repository goes on.
+#[test]
+fn whichever_record_is_damaged_what_is_in_the_trash_comes_back_or_can_be_pushed() {
+    async fn deleted(world: &World) -> House {
+        let house = House::new(Verify::Full, 100);
+        world.push(&house, "a").await;
+        world.push(&house, "b").await;
+        for manifest in [&world.referrer, &world.image] {
+            let digest = Digest::sha256(manifest.as_bytes());
+            let deleted = house
+                .registry
+                .delete_manifest(&house.pusher, &name("a"), &digest)
+                .await;
+            deleted.unwrap();
+        }
+        house
+    }
+    block_on(async {
+        let world = World::new();
+        let keys = deleted(&world).await.keys().await;
+        let mut damaged = 0;
+        for at in 0..keys.len() {
+            let house = deleted(&world).await;
+            let key = house.keys().await[at].clone();
+            if key.starts_with("content/") || key.starts_with("inline/") {
+                continue;
+            }
+            house.damage_record(&key);
+            while house.records.purge_trash(100).await.unwrap() {}
+            let mut back = true;
+            for manifest in [&world.image, &world.referrer] {
+                let digest = Digest::sha256(manifest.as_bytes());
+                let undeleted = house
+                    .records
+                    .undelete(&house.pusher, &name("a"), &digest, None)
+                    .await;
+                // Its tags are known to its record in the trash alone.
+                back &= undeleted.is_ok_and(|undeleted| undeleted.tags.len() == 1);
+            }
+            assert!(
+                back || key.starts_with("trash/") || key.starts_with("blob/"),
+                "{key}"
+            );
+            world.push(&house, "a").await;
+            assert_eq!(world.faults(&house, "a").await, [""; 0], "{key}");
+            assert_eq!(world.faults(&house, "b").await, [""; 0], "{key}");
+            damaged += 1;
+        }
+        assert!(damaged > 30, "{damaged}");
     });
 }
 
@@ -204,6 +257,11 @@ fn a_manifest_whose_record_is_lost_is_put_again_and_leaves_nothing_behind_when_i
             .delete_manifest(&house.pusher, &name("a"), &digest)
             .await
             .unwrap();
+        house
+            .records
+            .purge(&house.pusher, &name("a"), &digest)
+            .await
+            .unwrap();
         let left: Vec<String> = house.keys().await;
         let left: Vec<&String> = left
             .iter()
@@ -279,10 +337,10 @@ fn whichever_key_is_damaged_no_other_record_goes_and_nothing_wrong_is_served() {
                         .await;
                 }
                 house.records.doomed(None, 100).await.unwrap();
-                for queued in house.records.due(100).await.unwrap() {
+                for queued in house.records.due(None, 100).await.unwrap() {
                     let _may_fail = house.records.collect(&queued).await;
                 }
-                house.records.expired_uploads(100).await.unwrap();
+                house.records.expired_uploads(None, 100).await.unwrap();
                 let _may_fail = house.registry.delete_repository(&house.pusher, &name("a")).await;
                 while house.records.sweep_repositories(10).await.unwrap_or(false) {}
                 // What a changed key lies in the way of may not be found by searching, but nothing has removed it.

@@ -37,7 +37,7 @@ fn a_deferred_child_opens_nothing_when_its_manifest_is_deleted() {
             house.read("proxy", &secret.digest).await,
             Err(ErrorKind::BlobUnknown)
         );
-        house.live_for(40 * HOUR).await;
+        house.live_for(120 * HOUR).await;
         assert_eq!(house.records.blob_record(&secret.digest).await.unwrap(), None);
     });
 }

@@ -122,7 +122,8 @@ fn a_published_location_is_never_doomed_by_ending_its_upload() {
                 };
                 let interrupted = !house.interrupted.disarm();
                 assert_eq!(done, !interrupted, "one of the two happens");
-                house.clock.advance(2 * HOUR);
+                // Past the claim's end and the longest write, for which a location is held.
+                house.clock.advance(48 * HOUR);
                 let doomed = house.records.doomed(None, 10).await.unwrap();
                 let record = house.records.blob_record(&info(b"layer").digest).await.unwrap();
                 assert_eq!(doomed.len() + usize::from(record.is_some()), 1);

@@ -65,7 +65,7 @@ async fn to(house: &House, stage: Collected) -> registry_core::store::Pending {
         house.collect().await;
         house.clock.advance(3 * HOUR);
     }
-    house.records.due(1).await.unwrap().pop().unwrap()
+    house.records.due(None, 1).await.unwrap().pop().unwrap()
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn what_a_deleted_manifest_deferred_is_collected_when_it_came_meanwhile() {
             .await
             .unwrap();
         let interrupted = !house.interrupted.disarm();
-        house.live_for(60 * HOUR).await;
+        house.live_for(140 * HOUR).await;
         assert_eq!(
             house.records.blob_record(&blob.digest).await.unwrap(),
             None,

@@ -261,12 +261,12 @@ impl House {
 
     /// Takes every step that is due.
     pub(crate) async fn collect(&self) {
-        while let Some(entry) = self.records.due(1).await.unwrap().pop() {
+        while let Some(entry) = self.records.due(None, 1).await.unwrap().pop() {
             self.records.collect(&entry).await.unwrap();
         }
     }
 
-    /// Lets time pass with the collector and the janitor at work.
+    /// Lets time pass with the collector at work.
     pub(crate) async fn live_for(&self, time: Duration) {
         let end = self.clock.now() + time;
         while self.clock.now() < end {
@@ -277,9 +277,11 @@ impl House {
     }
 
     pub(crate) async fn tidy(&self) {
-        for id in self.records.expired_uploads(1000).await.unwrap() {
-            self.records.abandon(&id).await.unwrap();
+        for expired in self.records.expired_uploads(None, 1000).await.unwrap() {
+            self.records.abandon(&expired.id).await.unwrap();
         }
+        while self.records.purge_trash(1000).await.unwrap() {}
+        while self.records.sweep_manifests(1000).await.unwrap() {}
         while self.records.sweep_repositories(1000).await.unwrap() {}
         for doomed in self.records.doomed(None, 1000).await.unwrap() {
             self.bytes.unlink(&doomed.location).await.unwrap();

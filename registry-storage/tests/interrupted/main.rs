@@ -6,4 +6,5 @@ mod collecting;
 mod counters;
 mod harness;
 mod tags_and_manifests;
+mod undo;
 mod wrappers;

@@ -12,5 +12,5 @@ pub use explain::{ConfigError, Problem, Source};
 pub use schema::{
     AdminListen, CollectorConfig, Config, Durability, Level, LimitsConfig, LogConfig, LogFormat, TlsConfig,
 };
-pub use sources::{Flag, Loaded, load};
+pub use sources::{CONTROL_TOKEN, Flag, Loaded, load};
 pub use value::{Kind, Value};

@@ -1,11 +1,13 @@
 //! The keys, their types, their defaults, and what must hold between them.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use registry_core::Verify;
 use registry_core::store::Lifetimes;
+use registry_gc::ScrubOptions;
 use registry_storage::kv::{EngineKind, OpenError};
 
 use super::explain::Problem;
@@ -33,8 +35,10 @@ pub struct Config {
     pub verify: Verify,
     /// TLS.
     pub tls: TlsConfig,
-    /// Where `/metrics`, `/healthz` and `/readyz` are.
+    /// Where `/metrics`, `/healthz`, `/readyz` and `/control` are.
     pub admin_listen: AdminListen,
+    /// Whether they are there over TLS.
+    pub admin_tls: bool,
     /// Logs.
     pub log: LogConfig,
     /// What clients must not exceed.
@@ -43,6 +47,8 @@ pub struct Config {
     pub lifetimes: Lifetimes,
     /// Giving back what nothing names.
     pub collector: CollectorConfig,
+    /// Reading again what is stored.
+    pub scrub: ScrubConfig,
 }
 
 /// The keys of `tls`.
@@ -99,8 +105,72 @@ pub struct LimitsConfig {
 /// The keys of `collector`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CollectorConfig {
-    /// How long to wait after one run before the next.
+    /// The longest between two looks at the queue.
     pub interval: Duration,
+    /// Steps at once.
+    pub workers: u32,
+    /// Steps in a second; 0 for as many as go.
+    pub rate: u32,
+    /// How long a manifest is kept to which no tag points; none for ever.
+    pub untagged: Option<Duration>,
+}
+
+/// The keys of `scrub`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubConfig {
+    /// Bytes per second at most.
+    pub rate: u64,
+    /// How often a full pass begins.
+    pub interval: ScrubInterval,
+}
+
+impl ScrubConfig {
+    /// How to scrub, if at all.
+    pub fn options(&self) -> Option<ScrubOptions> {
+        match self.interval {
+            ScrubInterval::Off => None,
+            ScrubInterval::Every(interval) => Some(ScrubOptions {
+                rate: NonZeroU64::new(self.rate)?,
+                interval,
+            }),
+        }
+    }
+}
+
+/// How often a full pass of the scrub begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScrubInterval {
+    /// Never.
+    Off,
+    /// This long after the one before began.
+    Every(Duration),
+}
+
+impl Value for ScrubInterval {
+    fn kind(&self) -> Kind {
+        Kind::Text
+    }
+
+    fn allowed(&self) -> String {
+        format!("\"off\", or {}", Duration::ZERO.allowed())
+    }
+
+    fn set(&mut self, text: &str) -> bool {
+        let mut interval = Duration::ZERO;
+        *self = match text {
+            "off" => ScrubInterval::Off,
+            text if interval.set(text) => ScrubInterval::Every(interval),
+            _ => return false,
+        };
+        true
+    }
+
+    fn show(&self) -> String {
+        match self {
+            ScrubInterval::Off => quote("off"),
+            ScrubInterval::Every(interval) => interval.show(),
+        }
+    }
 }
 
 /// What an acknowledged write survives.
@@ -225,6 +295,7 @@ impl Value for AdminListen {
 impl Default for Config {
     fn default() -> Self {
         let limits = Limits::default();
+        let collector = registry_gc::Settings::default();
         Config {
             listen: vec![(Ipv4Addr::LOCALHOST, 5000).into()],
             data: "./data".into(),
@@ -239,6 +310,7 @@ impl Default for Config {
                 reload: Duration::from_secs(60),
             },
             admin_listen: AdminListen::Auto,
+            admin_tls: false,
             log: LogConfig {
                 format: LogFormat::Auto,
                 level: Level::Info,
@@ -255,7 +327,14 @@ impl Default for Config {
             },
             lifetimes: Lifetimes::default(),
             collector: CollectorConfig {
-                interval: Duration::from_secs(60),
+                interval: collector.interval,
+                workers: collector.workers as u32,
+                rate: collector.rate.unwrap_or(0),
+                untagged: collector.policy.untagged,
+            },
+            scrub: ScrubConfig {
+                rate: ScrubOptions::default().rate.get(),
+                interval: ScrubInterval::Every(ScrubOptions::default().interval),
             },
         }
     }
@@ -275,6 +354,7 @@ impl Config {
         visit("tls.key", &mut self.tls.key);
         visit("tls.reload", &mut self.tls.reload);
         visit("admin.listen", &mut self.admin_listen);
+        visit("admin.tls", &mut self.admin_tls);
         visit("log.format", &mut self.log.format);
         visit("log.level", &mut self.log.level);
         visit("limits.connections", &mut self.limits.connections);
@@ -293,6 +373,11 @@ impl Config {
         visit("lifetimes.longest_read", &mut self.lifetimes.longest_read);
         visit("lifetimes.undo", &mut self.lifetimes.undo);
         visit("collector.interval", &mut self.collector.interval);
+        visit("collector.workers", &mut self.collector.workers);
+        visit("collector.rate", &mut self.collector.rate);
+        visit("collector.untagged", &mut self.collector.untagged);
+        visit("scrub.rate", &mut self.scrub.rate);
+        visit("scrub.interval", &mut self.scrub.interval);
     }
 
     /// The names of all keys.
@@ -337,6 +422,23 @@ impl Config {
             engine: self.records_engine,
             durability: self.durability.into(),
             registry: self.registry_options(),
+        }
+    }
+
+    /// How the collector works.
+    pub fn collector_settings(&self) -> registry_gc::Settings {
+        let CollectorConfig {
+            interval,
+            workers,
+            rate,
+            untagged,
+        } = self.collector;
+        registry_gc::Settings {
+            interval,
+            workers: workers as usize,
+            rate: (rate > 0).then_some(rate),
+            policy: registry_gc::Policy { untagged },
+            ..registry_gc::Settings::default()
         }
     }
 
@@ -388,6 +490,11 @@ impl Config {
             "tls.key",
             "a key needs its certificate; set tls.certificate too".into(),
         );
+        claim(
+            !self.admin_tls || tls.certificate.is_some(),
+            "admin.tls",
+            "TLS needs a certificate; set tls.certificate too".into(),
+        );
         let limits = &self.limits;
         for (key, value, least, most) in [
             ("limits.connections", limits.connections, 1, 1_000_000),
@@ -395,6 +502,7 @@ impl Config {
             ("limits.streams", limits.streams, 1, 10_000),
             ("limits.reset_streams", limits.reset_streams, 1, 10_000),
             ("limits.page_size", limits.page_size, 1, 10_000),
+            ("collector.workers", self.collector.workers, 1, 1000),
         ] {
             claim(
                 (least..=most).contains(&value),
@@ -417,6 +525,24 @@ impl Config {
         ] {
             claim(!value.is_zero(), key, "must be longer than nothing".into());
         }
+        claim(
+            self.collector.untagged.is_none_or(|kept| !kept.is_zero()),
+            "collector.untagged",
+            "must be longer than nothing; \"\" keeps them for ever".into(),
+        );
+        claim(
+            self.scrub.rate >= 1024,
+            "scrub.rate",
+            format!(
+                "{} is less than 1024 bytes per second; to have no scrub, set scrub.interval = \"off\"",
+                self.scrub.rate
+            ),
+        );
+        claim(
+            self.scrub.interval != ScrubInterval::Every(Duration::ZERO),
+            "scrub.interval",
+            "must be longer than nothing".into(),
+        );
         let (bucket, grace) = (lifetimes.bucket, lifetimes.grace);
         claim(
             bucket <= grace,

@@ -15,6 +15,8 @@ use super::value::Kind;
 const PREFIX: &str = "BERTH_";
 /// The variable that names the file, which is no key of the file itself.
 const CONFIG: &str = "BERTH_CONFIG";
+/// The variable that holds the token with which commands talk to a server; it is no key either.
+pub const CONTROL_TOKEN: &str = "BERTH_CONTROL_TOKEN";
 
 /// A value given as a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub fn load(
         .iter()
         .find(|(name, _)| name == CONFIG)
         .map(|(_, value)| PathBuf::from(value));
-    variables.retain(|(name, _)| name != CONFIG);
+    variables.retain(|(name, _)| name != CONFIG && name != CONTROL_TOKEN);
     #[cfg(feature = "omit-sync")]
     variables.retain(|(name, _)| name != crate::omission::VARIABLE);
     let file = file.map(Path::to_owned).or(named);

@@ -85,6 +85,26 @@ impl Value for u32 {
     }
 }
 
+impl Value for u64 {
+    fn kind(&self) -> Kind {
+        Kind::Number
+    }
+
+    fn allowed(&self) -> String {
+        format!("a whole number up to {}", i64::MAX)
+    }
+
+    fn set(&mut self, text: &str) -> bool {
+        // No more than what the file's format can write.
+        let parsed = text.replace('_', "").parse().ok();
+        take(self, parsed.filter(|value| i64::try_from(*value).is_ok()))
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Value for Duration {
     fn kind(&self) -> Kind {
         Kind::Text
@@ -106,6 +126,34 @@ impl Value for Duration {
             0 if seconds > 0 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
             _ => humantime::format_duration(*self).to_string(),
         })
+    }
+}
+
+/// A duration that may be left out, which an empty text says.
+impl Value for Option<Duration> {
+    fn kind(&self) -> Kind {
+        Kind::Text
+    }
+
+    fn allowed(&self) -> String {
+        format!("{}, or \"\" for none", Duration::ZERO.allowed())
+    }
+
+    fn set(&mut self, text: &str) -> bool {
+        if text.is_empty() {
+            *self = None;
+            return true;
+        }
+        let mut duration = Duration::ZERO;
+        let says = duration.set(text);
+        if says {
+            *self = Some(duration);
+        }
+        says
+    }
+
+    fn show(&self) -> String {
+        self.map_or_else(|| quote(""), |duration| duration.show())
     }
 }
 

@@ -149,7 +149,10 @@ impl Client {
 
     /// Does what is asked within this process, which has the stores open. For a registry that no server runs on.
     pub fn within(stores: Stores, runtime: tokio::runtime::Runtime) -> Self {
-        Client(Way::Within { stores, runtime })
+        Client(Way::Within {
+            stores: stores.alone(),
+            runtime,
+        })
     }
 
     /// Whether a server does the work, and not this process.

@@ -1,5 +1,8 @@
 //! An answer: lines of JSON, made while the work goes on.
 
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use futures_util::stream::{self, Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,6 +13,9 @@ use crate::stores::Stores;
 
 /// Lines that wait for a client to take them. Work that has more to say waits too; progress is left out instead.
 const WAITING: usize = 64;
+
+/// How often progress is told.
+const EVERY: Duration = Duration::from_millis(100);
 
 /// One line of an answer. As JSON an object with one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,14 +48,31 @@ impl Line {
 
 /// Where work says what it does. Nothing here fails: if the client has left, the work itself is dropped.
 #[derive(Clone, Debug)]
-pub struct Lines(mpsc::Sender<Line>);
+pub struct Lines {
+    to: mpsc::Sender<Line>,
+    /// When progress may be told again.
+    again: Arc<Mutex<Instant>>,
+}
 
 impl Lines {
-    /// Says how far the work is. Never waits: a client that is slow misses some of these.
+    fn new(to: mpsc::Sender<Line>) -> Self {
+        let again = Arc::new(Mutex::new(Instant::now()));
+        Lines { to, again }
+    }
+
+    /// Says how far the work is. Never waits, and may be called as often as there is progress: ten times a second it is
+    /// told.
     pub fn progress(&self, how_far: impl Serialize) {
+        {
+            let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+            if Instant::now() < *again {
+                return;
+            }
+            *again = Instant::now() + EVERY;
+        }
         if let Ok(value) = serde_json::to_value(how_far) {
             // Full or closed: the next one says more.
-            let _missed = self.0.try_send(Line::Progress(value));
+            let _missed = self.to.try_send(Line::Progress(value));
         }
     }
 
@@ -62,9 +85,17 @@ impl Lines {
         Ok(())
     }
 
+    /// The same from within a callback, for work that has a thread of its own: blocks it.
+    pub fn found_blocking(&self, what: impl Serialize) {
+        match serde_json::to_value(what) {
+            Ok(value) => futures_executor::block_on(self.say(Line::Found(value))),
+            Err(error) => tracing::error!(%error, "something that was found cannot be said in JSON"),
+        }
+    }
+
     async fn say(&self, line: Line) {
         // Closed: nobody listens, and what says this is about to be dropped.
-        let _left = self.0.send(line).await;
+        let _left = self.to.send(line).await;
     }
 }
 
@@ -74,7 +105,7 @@ impl Lines {
 pub fn answer(stores: Stores, request: Request) -> impl Stream<Item = Line> + Send + Unpin + 'static {
     let (sender, receiver) = mpsc::channel(WAITING);
     let work = async move {
-        let lines = Lines(sender);
+        let lines = Lines::new(sender);
         let last = match perform(request, &stores, &lines).await {
             Ok(result) => Line::Done(result),
             Err(why) => Line::Error(sentence(&*why)),

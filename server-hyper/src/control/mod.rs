@@ -12,22 +12,29 @@
 //! [`perform`], and a file of its own.
 
 mod client;
+mod fsck;
+mod gc;
 mod http;
 mod line;
 mod snapshot;
 mod socket;
 mod token;
+mod undo;
 mod version;
 
+use registry_core::{Digest, Reference, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use client::{Client, ClientError};
+pub use fsck::{Found, Fsck};
+pub use gc::Collect;
 pub use http::Endpoint;
 pub use line::{Line, Lines, answer};
 pub use snapshot::Held;
 pub use socket::{SOCKET, Socket};
 pub use token::{TOKEN, Token, TokenError};
+pub use undo::{InTrash, Listed, RolledBack};
 pub use version::Version;
 
 use crate::stores::Stores;
@@ -43,18 +50,104 @@ const REQUEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 pub enum Request {
     /// Which berth this is; answered with a [`Version`].
     Version {},
+    /// A run of the collector; answered with a [`Summary`](registry_gc::Summary).
+    Gc(Collect),
+    /// What such a run would do; answered with a [`Plan`](registry_gc::Plan), and, if each is asked for, a
+    /// [`Planned`](registry_gc::Planned) for each as found.
+    GcPlan(Collect),
+    /// Why a blob is kept, or is not; answered with an [`Explanation`](registry_core::store::Explanation).
+    GcExplain {
+        /// The blob.
+        digest: Digest,
+    },
+    /// What is recorded of the collector's runs; answered with a list of [`Run`](registry_core::store::Run)s.
+    GcRuns {
+        /// At most so many.
+        limit: u32,
+    },
+    /// Bring back a manifest that was deleted, or a tag; answered with an
+    /// [`Undeleted`](registry_core::store::Undeleted).
+    Undelete {
+        /// Where.
+        repository: RepositoryName,
+        /// A manifest with the tags it lost, by its digest; or one tag, with its manifest if need be.
+        #[serde(with = "reference")]
+        reference: Reference,
+    },
+    /// What can be brought back; an [`InTrash`] for each as found, and a [`Listed`].
+    Trash {
+        /// Of this repository.
+        repository: RepositoryName,
+    },
+    /// The moves of a tag, the last first; a [`TagChange`](registry_core::store::TagChange) for each as found, and a
+    /// [`Listed`].
+    History {
+        /// Where.
+        repository: RepositoryName,
+        /// The tag.
+        tag: Tag,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Point a tag where it pointed before; answered with a [`RolledBack`].
+    RollBack {
+        /// Where.
+        repository: RepositoryName,
+        /// The tag.
+        tag: Tag,
+        /// The manifest; without one, what it pointed at before its last move.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Digest>,
+    },
     /// The records as they are at one moment, and nothing unlinked until the connection ends. Over the socket only,
     /// and answered with a dump instead of lines: see [`Held`].
     Snapshot {},
+    /// Whether records and blobs agree; found are [`Found`]s, and the result is the check's
+    /// [`Report`](registry_storage::records::check::Report).
+    Fsck(Fsck),
 }
 
 /// Why a request has no result, for people.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Does what is asked, and makes the result of it. Each kind of request has a file of its own.
-async fn perform(request: Request, _stores: &Stores, _lines: &Lines) -> Result<Value, Failure> {
+async fn perform(request: Request, stores: &Stores, lines: &Lines) -> Result<Value, Failure> {
     match request {
         Request::Version {} => line::result(version::version()),
+        Request::Gc(asked) => gc::run(asked, stores, lines).await,
+        Request::GcPlan(asked) => gc::plan(asked, stores, lines).await,
+        Request::GcExplain { digest } => gc::explain(digest, stores).await,
+        Request::GcRuns { limit } => gc::runs(limit, stores).await,
+        Request::Undelete {
+            repository,
+            reference,
+        } => undo::undelete(&repository, &reference, stores).await,
+        Request::Trash { repository } => undo::trash(&repository, stores, lines).await,
+        Request::History {
+            repository,
+            tag,
+            limit,
+        } => undo::history(&repository, &tag, limit, stores, lines).await,
+        Request::RollBack { repository, tag, to } => undo::roll_back(&repository, &tag, to, stores).await,
+        Request::Fsck(request) => line::result(fsck::fsck(request, stores, lines).await?),
         Request::Snapshot {} => Err("a backup is made over the socket in the data directory".into()),
+    }
+}
+
+/// A tag or a digest, as one text: no tag has a colon, and every digest has one.
+mod reference {
+    use registry_core::Reference;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(reference: &Reference, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(reference)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Reference, D::Error> {
+        let text = String::deserialize(from)?;
+        match text.contains(':') {
+            true => text.parse().map(Reference::Digest).map_err(D::Error::custom),
+            false => text.parse().map(Reference::Tag).map_err(D::Error::custom),
+        }
     }
 }

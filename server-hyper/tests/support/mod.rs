@@ -1,6 +1,9 @@
 //! Clients and services for the tests of the server.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod binary;
+pub(crate) mod image;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;

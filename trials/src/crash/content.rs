@@ -27,9 +27,9 @@ pub const NAMED_BLOBS: usize = 12;
 /// Blobs of each slot.
 pub const BLOBS: usize = 14;
 
-const IMAGE_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-const INLINE_LIMIT: u64 = 16 << 10;
+pub(crate) const IMAGE_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const INLINE_LIMIT: u64 = 16 << 10;
 
 /// Everything that one seed's trial can push.
 #[derive(Clone, Debug)]
@@ -86,7 +86,8 @@ pub fn tag(slot: usize, tag: usize) -> String {
 }
 
 impl Blob {
-    fn new(key: u64, size: u64) -> Self {
+    /// The blob of this key and length.
+    pub(crate) fn new(key: u64, size: u64) -> Self {
         let mut blob = Blob {
             digest: String::new(),
             size,
@@ -196,7 +197,8 @@ impl Slot {
 }
 
 impl Manifest {
-    fn new(media_type: &'static str, value: &Value) -> Self {
+    /// The manifest that says this.
+    pub(crate) fn new(media_type: &'static str, value: &Value) -> Self {
         let bytes = value.to_string().into_bytes();
         Manifest {
             digest: digest(&bytes),
@@ -206,7 +208,7 @@ impl Manifest {
     }
 }
 
-fn described(media_type: &str, blob: &Blob) -> Value {
+pub(crate) fn described(media_type: &str, blob: &Blob) -> Value {
     json!({ "mediaType": media_type, "digest": blob.digest, "size": blob.size })
 }
 

@@ -47,11 +47,13 @@ impl Program {
         let log: File = OpenOptions::new().create(true).append(true).open(&self.log)?;
         // Abandoned uploads and doomed files are to be given back while the trial runs; the grace stays as it is, so
         // that nothing that was promised may go.
-        let lifetimes = [
+        let usual = [
             format!("lifetimes.upload_idle={}s", UPLOAD_IDLE.as_secs()),
             "lifetimes.longest_write=5s".to_owned(),
             "lifetimes.longest_read=5s".to_owned(),
             "lifetimes.second_delay=5s".to_owned(),
+            "admin.listen=off".to_owned(),
+            "log.level=warn".to_owned(),
         ];
         let mut command = Command::new(&self.berth);
         command.args([
@@ -61,15 +63,9 @@ impl Program {
             "127.0.0.1:0",
             "--print-address",
         ]);
-        command.args([
-            "--admin-listen",
-            "off",
-            "--log-format",
-            "json",
-            "--log-level",
-            "warn",
-        ]);
-        for pair in lifetimes.iter().chain(&self.set) {
+        command.args(["--log-format", "json"]);
+        // What is set later counts.
+        for pair in usual.iter().chain(&self.set) {
             command.args(["--set", pair]);
         }
         let mut child = Ended(

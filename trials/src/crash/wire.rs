@@ -8,6 +8,9 @@ use std::time::Duration;
 /// The longest wait for an answer: a server that takes longer has hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Pieces in which a body is read.
+const PIECES: u64 = 32;
+
 /// How a body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -21,6 +24,8 @@ pub enum Framing {
 pub struct Wire {
     address: SocketAddr,
     stream: Option<BufReader<TcpStream>>,
+    /// How long the body of the next answer is to take.
+    pace: Duration,
 }
 
 /// An answer.
@@ -54,7 +59,13 @@ impl Wire {
         Wire {
             address,
             stream: None,
+            pace: Duration::ZERO,
         }
+    }
+
+    /// Takes so long to read the body of the next answer.
+    pub fn slowly(&mut self, pace: Duration) {
+        self.pace = pace;
     }
 
     /// Sends a request and reads the answer. After an error the next request makes a new connection.
@@ -91,7 +102,8 @@ impl Wire {
         head.push_str("\r\n");
         let sent = send(stream.get_mut(), head.as_bytes(), body);
         // A refusal may come before the body was read; then it tells more than the broken pipe does.
-        let (reply, stays) = match read(&mut stream, method == "HEAD") {
+        let pace = std::mem::take(&mut self.pace);
+        let (reply, stays) = match read(&mut stream, method == "HEAD", pace) {
             Ok(answer) => answer,
             Err(error) => return Err(sent.err().unwrap_or(error)),
         };
@@ -119,7 +131,7 @@ fn send(stream: &mut TcpStream, head: &[u8], body: Option<(Framing, &[u8])>) -> 
 }
 
 /// The answer, and whether the connection stays.
-fn read(stream: &mut BufReader<TcpStream>, bodiless: bool) -> io::Result<(Reply, bool)> {
+fn read(stream: &mut BufReader<TcpStream>, bodiless: bool, pace: Duration) -> io::Result<(Reply, bool)> {
     let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
     let mut line = String::new();
     if stream.read_line(&mut line)? == 0 || !line.ends_with('\n') {
@@ -155,7 +167,14 @@ fn read(stream: &mut BufReader<TcpStream>, bodiless: bool) -> io::Result<(Reply,
             .header("content-length")
             .and_then(|length| length.parse().ok())
             .ok_or_else(|| bad("the answer has no length"))?;
-        stream.take(length).read_to_end(&mut reply.body)?;
+        for piece in 0..PIECES {
+            let until = length * (piece + 1) / PIECES;
+            let missing = until - reply.body.len() as u64;
+            if pace > Duration::ZERO {
+                std::thread::sleep(pace / PIECES as u32);
+            }
+            stream.take(missing).read_to_end(&mut reply.body)?;
+        }
         if (reply.body.len() as u64) < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -1,7 +1,7 @@
 //! Power cuts in a model: everything that a registry does to its disk and its records is written down, together with
 //! what it told its clients, and the power is cut after every single entry.
 //!
-//! Each run makes a log: clients, a collector and a janitor work on one registry at once, on a disk in memory. Then
+//! Each run makes a log: clients and a collector work on one registry at once, on a disk in memory. Then
 //! each prefix of the log is a cut. A few draws of what such a cut may leave are opened by a fresh registry, and looked at:
 //! is what was acknowledged there, is what is there whole, has every file somebody who answers for it? Whoever gives
 //! the same seed gets the same logs, cuts and draws.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use registry_core::store::{Entry as Record, Kv, KvError, Lifetimes, Reclaim, Stamp, Txn};
+use registry_core::store::{Entry as Record, Kv, KvError, Lifetimes, Stamp, Txn};
 use registry_core::{Context, LocalRegistry, Options, Result, Runtime, Timestamp};
-use registry_gc::Janitor;
+use registry_gc::{Collector, RunOptions, Settings, Stop};
 use registry_storage::clock::ManualClock;
 use registry_storage::fs::FsBytes;
 use registry_storage::fs::disk::Disk;
@@ -206,7 +206,7 @@ pub(super) struct World {
     pub(super) kv: Arc<dyn Kv>,
     pub(super) clock: ManualClock,
     pub(super) ctx: Context,
-    janitor: Janitor,
+    collector: Collector,
 }
 
 impl World {
@@ -244,15 +244,19 @@ impl World {
             Arc::new(records.clone()),
             bytes.clone(),
             bytes.clone(),
-            runtime,
+            runtime.clone(),
             Options {
                 inline_max: 16,
                 ..Options::default()
             },
         );
+        let settings = Settings {
+            rate: None,
+            ..Settings::default()
+        };
         World {
             registry,
-            janitor: Janitor::new(Arc::new(records.clone()), bytes.clone()),
+            collector: Collector::new(Arc::new(records.clone()), bytes.clone(), runtime, settings),
             records,
             bytes,
             kv,
@@ -263,9 +267,10 @@ impl World {
 
     /// Takes every step of collecting that is due, and gives back what may be given back.
     pub(super) async fn tidy(&self) -> Result<()> {
-        while let Some(entry) = self.records.due(1).await?.pop() {
-            self.records.collect(&entry).await?;
+        let options = RunOptions::default();
+        while self.collector.backlog().await?.any() {
+            self.collector.run(&options, &Stop::new(), &mut |_| {}).await?;
         }
-        self.janitor.run_once().await.map(drop)
+        Ok(())
     }
 }

@@ -9,7 +9,6 @@ use registry_core::store::{BlobStore, Kv, Lifetimes, Location, Reclaim, Txn, Wri
 use registry_core::{
     Digest, Error, ErrorKind, LocalRegistry, Options, Reference, Registry, Result, Timestamp, Verify, once,
 };
-use registry_gc::Janitor;
 use registry_gc::model::Promise;
 use registry_storage::clock::ManualClock;
 use registry_storage::memory::{MemoryBytes, MemoryKv};
@@ -293,7 +292,7 @@ pub(super) struct Code {
     pub(super) world: Arc<World>,
     pub(super) registry: LocalRegistry,
     pub(super) records: Records,
-    janitor: Janitor,
+    bytes: Arc<dyn BlobStore>,
 }
 
 impl Code {
@@ -313,14 +312,14 @@ impl Code {
                     verify: Verify::Off,
                 },
             ),
-            janitor: Janitor::new(Arc::new(records.clone()), bytes),
+            bytes,
             records,
         }
     }
 
     /// Takes the steps that are due. Whether there were any.
     async fn collect(&self) -> Result<bool> {
-        let due = self.records.due(3).await?;
+        let due = self.records.due(None, 3).await?;
         for entry in &due {
             self.records.collect(entry).await?;
         }
@@ -329,8 +328,25 @@ impl Code {
         Ok(!due.is_empty() || pieces || trash)
     }
 
+    /// Takes the steps beside the queue, one after the other. Not by the collector itself: that would have one of several work at a
+    /// time, and here they are to meet.
+    async fn tidy(&self) -> Result<()> {
+        for expired in self.records.expired_uploads(None, 1000).await? {
+            self.records.abandon(&expired.id).await?;
+        }
+        while self.records.sweep_repositories(1000).await? {}
+        for doomed in self.records.doomed(None, 1000).await? {
+            self.bytes
+                .unlink(&doomed.location)
+                .await
+                .map_err(Error::internal)?;
+            self.records.clear_doomed(&doomed).await?;
+        }
+        Ok(())
+    }
+
     /// A collector that works whenever something may have become due.
-    async fn collector(self, rounds: usize, janitor: bool) {
+    async fn collector(self, rounds: usize, tidies: bool) {
         for _ in 0..rounds {
             let tick = self.world.scheduler.ticks();
             self.world.begins("collects");
@@ -338,8 +354,8 @@ impl Code {
             if let Err(why) = &collected {
                 self.world.refused("collecting", why);
             }
-            if janitor && let Err(why) = self.janitor.run_once().await {
-                self.world.refused("the janitor", &why);
+            if tidies && let Err(why) = self.tidy().await {
+                self.world.refused("tidying", &why);
             }
             if !collected.unwrap_or(true) {
                 self.world.scheduler.moved_since(tick).await;
@@ -492,11 +508,11 @@ fn people(code: &Code, faults: &Faults, dice: &mut Dice) {
         );
     }
     for number in 0..=dice.below(2) {
-        let (rounds, janitor) = (2 + dice.below(10), !dice.once_in(4));
+        let (rounds, tidies) = (2 + dice.below(10), !dice.once_in(4));
         world.scheduler.add(
             format!("collector {number}"),
             Kind::Collector,
-            code.clone().collector(rounds, janitor).boxed(),
+            code.clone().collector(rounds, tidies).boxed(),
         );
     }
     let ticks = dice.below(16);
@@ -545,7 +561,7 @@ async fn ending(code: &Code, dice: &mut Dice) {
         world.scheduler.advance(Duration::from_secs(61));
         let swept = async {
             while code.collect().await? {}
-            code.janitor.run_once().await
+            code.tidy().await
         };
         if let Err(why) = swept.await {
             world.refused("the last collector", &why);

@@ -6,15 +6,15 @@ use super::*;
 fn a_newer_format_is_refused_and_left_alone() {
     each(|engine, directory| {
         drop(open(directory, engine));
-        overwrite(directory, engine, layout::FORMAT_KEY, &3_u32.to_be_bytes());
+        overwrite(directory, engine, layout::FORMAT_KEY, &8_u32.to_be_bytes());
         for _ in 0..2 {
             let error = EmbeddedKv::open(directory, with(engine)).unwrap_err();
             assert!(
                 matches!(
                     error,
                     OpenError::NewerFormat {
-                        found: 3,
-                        known: 2,
+                        found: 8,
+                        known: 4,
                         ..
                     }
                 ),
@@ -37,21 +37,35 @@ fn found(directory: &Path, engine: EngineKind, known: u32) -> Result<Found, Open
 }
 
 #[test]
-fn a_version_that_knows_format_1_refuses_format_2() {
+fn a_version_that_knows_an_older_format_refuses_this_one() {
     each(|engine, directory| {
         drop(open(directory, engine));
-        let error = found(directory, engine, 1).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                OpenError::NewerFormat {
-                    found: 2,
-                    known: 1,
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
+        // One that knows format 2 would collect what the trash holds.
+        for knows in [1, 2] {
+            let error = found(directory, engine, knows).unwrap_err();
+            assert!(
+                matches!(error, OpenError::NewerFormat { found: 4, known, .. } if known == knows),
+                "{error:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_format_that_there_never_was_is_refused() {
+    each(|engine, directory| {
+        for never in [0_u32, 3] {
+            drop(open(directory, engine));
+            overwrite(directory, engine, layout::FORMAT_KEY, &never.to_be_bytes());
+            let error = EmbeddedKv::open(directory, with(engine)).unwrap_err();
+            assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+            overwrite(
+                directory,
+                engine,
+                layout::FORMAT_KEY,
+                &layout::FORMAT.to_be_bytes(),
+            );
+        }
     });
 }
 
@@ -68,6 +82,30 @@ fn an_older_format_is_brought_forward_with_all_that_is_in_it() {
             block_on(open(directory, engine).get("k")).unwrap().unwrap().value,
             "kept"
         );
+    });
+}
+
+#[test]
+fn records_of_format_2_are_as_they_were_in_format_4() {
+    each(|engine, directory| {
+        written_in(2, directory, engine);
+        let kept = layout::last(Stamp(41), Timestamp(u64::MAX >> 1));
+        overwrite(directory, engine, layout::LAST_KEY, &kept);
+        let record = layout::record_key("k");
+        overwrite(
+            directory,
+            engine,
+            &record,
+            &layout::stored(&record, Stamp(41), b"kept"),
+        );
+        let kv = open(directory, engine);
+        assert_eq!(kv.engine.get(layout::LAST_KEY).unwrap().unwrap(), kept);
+        let found = block_on(kv.get("k")).unwrap().unwrap();
+        assert_eq!((&found.value[..], found.stamp), (&b"kept"[..], Stamp(41)));
+        drop(kv);
+        let kept = open_engine(directory, &with(engine)).unwrap();
+        let format = kept.get(layout::FORMAT_KEY).unwrap().unwrap();
+        assert_eq!(layout::read_format(&format).unwrap(), 4);
     });
 }
 

@@ -1,198 +1,166 @@
-//! Blobs: that their bytes are there, and what holds them.
+//! Blobs: that their bytes are there, and as many as they must be.
 
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use registry_core::store::{BlobState, Entry, Location, StoreError};
+use registry_core::{Digest, Result};
 
-use futures_util::StreamExt;
-use registry_core::runtime::blocking;
-use registry_core::store::{Location, StoreError};
-use registry_core::{BlobRead, Digest, Hasher, Result};
+use super::super::values::{self, V1, encode};
+use super::suspicion::{Suspicion, as_seen, of};
+use super::walk::{Look, decode, not_a_key};
+use super::{Checker, FindingKind, REMEMBERED, digest, keys, parts};
 
-use super::super::values;
-use super::walk::{Look, Walk};
-use super::{Checker, FindingKind, digest, keys, parts};
+/// What to do about a blob whose bytes are lost, once its record says so.
+pub(super) const PUSH: &str = "it is marked as lost, so that nobody is told that it is there; push it again";
 
-const PAGE: usize = 500;
-/// Records that hold the bytes of a blob.
-const LARGE: usize = 16;
-/// Bytes hashed at once.
-const PIECE: usize = 1 << 20;
+/// The record of a blob whose bytes are lost: the next push of it brings others.
+pub(super) fn lost(blob: &values::Blob) -> bytes::Bytes {
+    encode(&values::Blob {
+        suspect: true,
+        ..blob.clone()
+    })
+}
 
 impl Checker<'_> {
-    pub(super) async fn blobs(&mut self) -> Result<()> {
-        let mut walk = Walk::through(keys::BLOB, PAGE);
-        while let Some((key, entry)) = self.next(&mut walk).await? {
-            let Some(digest) = digest(&key[keys::BLOB.len()..]) else {
-                self.not_a_key(&key);
-                continue;
-            };
-            let Some(blob) = self.decode::<values::Blob>(&key, &entry) else {
-                continue;
-            };
-            self.report.blobs += 1;
-            let wrong = self.wrong(&digest, &blob).await?;
-            if let Some((kind, what)) = wrong {
-                self.found(kind, &key, format!("blob {digest} at {}: {what}", blob.location));
-            } else if blob.suspect {
-                let message = format!(
-                    "blob {digest} is marked as having lost its bytes, and cannot be pulled until it is pushed again"
-                );
-                self.found(FindingKind::Suspect, &key, message);
+    pub(super) async fn blob(&mut self, key: &str, entry: &Entry) -> Result<Vec<Suspicion>> {
+        let Some(digest) = digest(&key[keys::BLOB.len()..]) else {
+            return Ok(vec![not_a_key(key, entry)]);
+        };
+        let blob = match decode::<values::Blob>(key, entry) {
+            Ok(blob) => blob,
+            Err(told) => {
+                return Ok(vec![
+                    told.advise("push the blob again once this record is deleted"),
+                ]);
             }
+        };
+        let mut told = Vec::new();
+        if blob.location != Location::Inline {
             let doomed = keys::doomed(&blob.location);
-            if blob.location != Location::Inline && self.is_there(&doomed).await? {
+            let look = self.bytes(&doomed).await?;
+            if !matches!(look, Look::Absent) {
                 let message = format!("blob {digest} is at {}, which is to be unlinked", blob.location);
-                self.found(FindingKind::DoomedButNamed, &doomed, message);
-            }
-            if self.deep {
-                self.progress();
-            }
-        }
-        let mut walk = Walk::through("inline/", LARGE);
-        while let Some((key, _)) = self.next(&mut walk).await? {
-            let Some(digest) = parts(&key).and_then(|[name]| digest(name)) else {
-                self.not_a_key(&key);
-                continue;
-            };
-            let is_inline = match self.look::<values::Blob>(&keys::blob(&digest)).await? {
-                Look::Found(blob) => blob.location == Location::Inline,
-                Look::Damaged => true,
-                Look::Absent => false,
-            };
-            if !is_inline {
-                let message = format!("the records hold bytes of blob {digest}, which are not kept there");
-                self.found(FindingKind::InlineSurplus, &key, message);
+                let proof = as_seen(of(key, entry), &doomed, &look);
+                told.push(
+                    Suspicion::new(FindingKind::DoomedButNamed, &doomed, message, proof)
+                        .repair("it is not unlinked", |txn| txn.delete(&doomed)),
+                );
             }
         }
-        Ok(())
+        if !blob.suspect {
+            told.extend(self.length(key, entry, &digest, &blob).await?);
+        } else if !self.options.deep {
+            let message = format!("blob {digest} is marked as having lost its bytes, and cannot be pulled");
+            told.push(
+                Suspicion::new(FindingKind::Suspect, key, message, of(key, entry))
+                    .advise("push it again, or let --deep --repair see whether its bytes are whole"),
+            );
+        }
+        Ok(told)
     }
 
-    /// What is wrong with the bytes of a blob.
-    async fn wrong(&mut self, digest: &Digest, blob: &values::Blob) -> Result<Option<(FindingKind, String)>> {
-        let missing = || Some((FindingKind::BytesMissing, "its bytes are missing".to_owned()));
-        let wrong_size = |length| {
-            let what = format!("there are {length} bytes, and its record says {}", blob.size);
-            Some((FindingKind::BytesWrongSize, what))
-        };
-        let unreadable = |why: &dyn std::error::Error| {
-            let why = why.source().map_or_else(|| why.to_string(), ToString::to_string);
-            Some((
-                FindingKind::BytesUnreadable,
-                format!("its bytes cannot be read: {why}"),
-            ))
-        };
-        let read = if blob.location == Location::Inline {
-            match self.bytes(&keys::inline(digest)).await? {
-                Look::Found(bytes) if bytes.len() as u64 != blob.size => {
-                    return Ok(wrong_size(bytes.len() as u64));
-                }
-                Look::Found(bytes) => BlobRead::Bytes(bytes),
-                Look::Absent => return Ok(missing()),
-                Look::Damaged => return Ok(None),
+    /// What is wrong with the length of a blob's bytes.
+    async fn length(
+        &mut self,
+        key: &str,
+        entry: &Entry,
+        digest: &Digest,
+        blob: &values::Blob,
+    ) -> Result<Option<Suspicion>> {
+        let mut proof = of(key, entry);
+        let length = if blob.location == Location::Inline {
+            let inline = keys::inline(digest);
+            let look = self.bytes(&inline).await?;
+            proof = as_seen(proof, &inline, &look);
+            match look {
+                Look::Found(bytes, _) => Ok(Some(bytes.len() as u64)),
+                _ => Ok(None),
             }
         } else {
-            match self.blobs.size(&blob.location).await {
-                Ok(Some(length)) if length != blob.size => return Ok(wrong_size(length)),
-                Ok(Some(_)) if !self.deep => return Ok(None),
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(missing()),
-                Err(why) => return Ok(unreadable(&why)),
+            self.blobs.size(&blob.location).await
+        };
+        let at = format!("blob {digest} at {}", blob.location);
+        let suspect = |kind, what: String| Suspicion::new(kind, key, format!("{at}: {what}"), proof);
+        let told = match length {
+            Ok(Some(length)) if length == blob.size => return Ok(None),
+            Ok(Some(length)) => {
+                let what = format!("there are {length} bytes, and its record says {}", blob.size);
+                let suspicion = suspect(FindingKind::BytesWrongSize, what);
+                // Read only if that decides something: they may be many.
+                let look = self.options.repair || self.options.deep;
+                let right = values::Blob {
+                    size: length,
+                    ..blob.clone()
+                };
+                if look && self.are_bytes_of(digest, &right).await {
+                    suspicion.repair(
+                        "its record says how many bytes it has, which are those of its digest",
+                        |txn| txn.put(key, encode(&right)),
+                    )
+                } else {
+                    let does =
+                        format!("if they are those of its digest, its record is put right; else {PUSH}");
+                    let does = if look { PUSH } else { does.as_str() };
+                    suspicion.repair(does, |txn| txn.put(key, lost(blob)))
+                }
             }
-            match self.blobs.read(&blob.location, 0..blob.size).await {
-                Ok(read) => read,
-                Err(StoreError::Missing(_)) => return Ok(missing()),
-                Err(why) => return Ok(unreadable(&why)),
+            Ok(None) | Err(StoreError::Missing(_)) => {
+                suspect(FindingKind::BytesMissing, "its bytes are missing".to_owned())
+                    .repair(PUSH, |txn| txn.put(key, lost(blob)))
+            }
+            Err(why) => {
+                let why =
+                    std::error::Error::source(&why).map_or_else(|| why.to_string(), ToString::to_string);
+                suspect(
+                    FindingKind::BytesUnreadable,
+                    format!("its bytes cannot be read: {why}"),
+                )
+                .advise("see to the disk; if it does not come back, push the blob again")
             }
         };
-        if !self.deep {
-            return Ok(None);
+        if self.unread.len() < REMEMBERED {
+            self.unread.insert(*digest);
         }
-        self.report.hashed += blob.size;
-        match self.hash(read, Hasher::new(digest.algorithm())).await {
-            Ok(actual) if actual == *digest => Ok(None),
-            Ok(actual) => {
-                let what = format!("its bytes have the digest {actual}");
-                Ok(Some((FindingKind::BytesWrongDigest, what)))
-            }
-            Err(why) => Ok(Some((
-                FindingKind::BytesUnreadable,
-                format!("its bytes cannot be read: {why}"),
-            ))),
-        }
+        Ok(Some(told))
     }
 
-    async fn hash(&self, read: BlobRead, mut hasher: Hasher) -> std::io::Result<Digest> {
-        match read {
-            BlobRead::Bytes(bytes) => hasher.update(&bytes),
-            BlobRead::File(file, range) => {
-                let runtime = Arc::clone(&self.records.runtime);
-                return blocking(&*runtime, move || {
-                    let mut buffer = vec![0; PIECE];
-                    let mut at = range.start;
-                    while at < range.end {
-                        let wanted = buffer.len().min((range.end - at) as usize);
-                        file.read_exact_at(&mut buffer[..wanted], at)?;
-                        hasher.update(&buffer[..wanted]);
-                        at += wanted as u64;
-                    }
-                    Ok(hasher.finish())
-                })
-                .await;
-            }
-            BlobRead::Stream(mut stream) => {
-                while let Some(chunk) = stream.next().await {
-                    hasher.update(&chunk?);
-                }
-            }
-            BlobRead::Redirect(_) => return Err(std::io::Error::other("they are elsewhere")),
-        }
-        Ok(hasher.finish())
-    }
-
-    /// Edges, deferred edges and leases.
-    pub(super) async fn holders(&mut self) -> Result<()> {
-        for table in ["edge/", "deferred/"] {
-            let opens = table == "edge/";
-            let mut walk = Walk::through(table, PAGE);
-            while let Some((key, entry)) = self.next(&mut walk).await? {
-                let parsed = parts(&key).and_then(|[blob, id, put]| Some((digest(blob)?, id, put)));
-                let Some((blob, id, put)) = parsed else {
-                    self.not_a_key(&key);
-                    continue;
+    /// Bytes inside the records: they are of a blob that says so, or bring its record back.
+    pub(super) async fn inline(&mut self, key: &str, entry: &Entry) -> Result<Vec<Suspicion>> {
+        let Some(digest) = parts(key).and_then(|[name]| digest(name)) else {
+            return Ok(vec![not_a_key(key, entry)]);
+        };
+        let of_blob = keys::blob(&digest);
+        let look = self.look::<values::Blob>(&of_blob).await?;
+        let proof = as_seen(of(key, entry), &of_blob, &look);
+        let is_whole = Digest::of(digest.algorithm(), &entry.value) == digest;
+        let suspect = |message| Suspicion::new(FindingKind::InlineSurplus, key, message, proof);
+        Ok(match look {
+            Look::Damaged | Look::Illegible(_) => Vec::new(),
+            Look::Found(blob, _) if blob.location == Location::Inline => Vec::new(),
+            Look::Absent if is_whole => {
+                let size = entry.value.len() as u64;
+                let message = format!("the records hold the bytes of blob {digest}, which has no record");
+                let now = self.records.clock().await?;
+                let records = self.records;
+                let blob = values::Blob {
+                    v: V1,
+                    size,
+                    location: Location::Inline,
+                    state: BlobState::Live,
+                    suspect: false,
                 };
-                let Some(edge) = self.decode::<values::Edge>(&key, &entry) else {
-                    continue;
-                };
-                let shown = self.status(id).await?.shown(id);
-                let manifest = &edge.manifest;
-                if opens && !self.is_there(&keys::blob(&blob)).await? {
-                    let message =
-                        format!("manifest {manifest} in {shown} needs blob {blob}, which has no record");
-                    self.found(FindingKind::EdgeWithoutBlob, &key, message);
-                }
-                let named = self
-                    .is_named_by(id, manifest, put, |children| children.blobs.contains(&blob))
-                    .await?;
-                if !named {
-                    let message = format!(
-                        "blob {blob} is kept for manifest {manifest} in {shown}, which does not need it"
-                    );
-                    self.found(FindingKind::EdgeSurplus, &key, message);
-                }
+                vec![suspect(message).repair("the blob has its record again", |txn| {
+                    records.add_pending(txn.put(of_blob, encode(&blob)), &digest, now)
+                })]
             }
-        }
-        let mut walk = Walk::through("lease/", PAGE);
-        while let Some((key, _)) = self.next(&mut walk).await? {
-            let blob = parts(&key).and_then(|[blob, _, _]| digest(blob));
-            let Some(blob) = blob.filter(|blob| keys::parse_lease(blob, &key).is_some()) else {
-                self.not_a_key(&key);
-                continue;
-            };
-            if !self.is_there(&keys::blob(&blob)).await? {
-                let message = format!("a lease holds blob {blob}, which has no record");
-                self.found(FindingKind::LeaseWithoutBlob, &key, message);
+            Look::Found(blob, _) if blob.suspect && is_whole => {
+                let message = format!(
+                    "the records hold the bytes of blob {digest}, whose record says that they are lost"
+                );
+                vec![suspect(message).advise("push the blob again")]
             }
-        }
-        Ok(())
+            Look::Found(..) | Look::Absent => {
+                let message = format!("the records hold bytes of blob {digest}, which are not kept there");
+                vec![suspect(message).repair("they are gone", |txn| txn.delete(key))]
+            }
+        })
     }
 }

@@ -1,14 +1,35 @@
 //! What a check tells.
 
 use std::fmt;
+use std::time::Duration;
 
-use serde::Serialize;
+use registry_core::RepositoryName;
+use serde::{Deserialize, Serialize};
 
-/// What a check looks at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a check looks at, and what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Read every blob and hash it, instead of only looking at its length.
     pub deep: bool,
+    /// Repair what can be repaired without guessing.
+    pub repair: bool,
+    /// How many blobs are hashed at once.
+    pub workers: usize,
+    /// Tell of claims and doomed locations that are due for longer than this. Not where nothing collects: there all of
+    /// them come to be.
+    pub overdue: Option<Duration>,
+}
+
+impl Default for Options {
+    /// Lengths only, nothing repaired, nothing overdue.
+    fn default() -> Self {
+        Options {
+            deep: false,
+            repair: false,
+            workers: 2,
+            overdue: None,
+        }
+    }
 }
 
 /// What is told while a check runs.
@@ -18,25 +39,60 @@ pub enum Told<'a> {
     Found(&'a Finding),
     /// How far the check is; often.
     Progress(&'a Report),
+    /// What a repository holds; at the end.
+    Usage(&'a Usage),
 }
 
 /// What a check has looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Records read.
     pub records: u64,
     /// Records of blobs among them.
     pub blobs: u64,
+    /// Bytes of blobs, each counted once, as their records say.
+    pub bytes: u64,
     /// Bytes of blobs that were hashed.
     pub hashed: u64,
     /// Files, or whatever the blob store has at its locations.
     pub files: u64,
     /// Things that are not as they must be.
     pub findings: u64,
+    /// Findings that were repaired.
+    pub repaired: u64,
+    /// Records that others wrote each time that they were looked at, so that nothing is told of them.
+    pub unsettled: u64,
+}
+
+/// What a repository holds, added up from the records and not from any counter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// Manifests in it.
+    pub manifests: u64,
+    /// Their bytes.
+    pub manifest_bytes: u64,
+    /// Blobs that its manifests name, each counted once.
+    pub blobs: u64,
+    /// Their bytes, which other repositories may count too.
+    pub blob_bytes: u64,
+}
+
+/// What was done about a finding, or can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Repair {
+    /// It was repaired.
+    Done,
+    /// A check that repairs would repair it.
+    Possible,
+    /// Nothing that is there says how it was; the advice says what to do.
+    No,
 }
 
 /// Something that is not as it must be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What kind of thing.
     pub kind: FindingKind,
@@ -44,11 +100,25 @@ pub struct Finding {
     pub key: String,
     /// The same in plain words.
     pub message: String,
+    /// Whether it is repaired.
+    pub repair: Repair,
+    /// What the repair does; or what to do, if there is none.
+    pub advice: String,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind, self.message)
+        let Finding {
+            kind,
+            message,
+            advice,
+            ..
+        } = self;
+        match self.repair {
+            Repair::Done => write!(f, "{kind}: {message}; repaired: {advice}"),
+            Repair::Possible => write!(f, "{kind}: {message}; with --repair, {advice}"),
+            Repair::No => write!(f, "{kind}: {message}; {advice}"),
+        }
     }
 }
 
@@ -56,7 +126,7 @@ impl fmt::Display for Finding {
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])* $kind:ident = $name:literal,)*) => {
         /// What is wrong.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum FindingKind {
             $($(#[doc = $doc])* #[serde(rename = $name)] $kind,)*
@@ -107,11 +177,11 @@ kinds! {
     BytesWrongSize = "bytes-wrong-size",
     /// A blob's bytes are not those of its digest.
     BytesWrongDigest = "bytes-wrong-digest",
-    /// A blob is marked as having lost its bytes, though they seem to be there.
+    /// A blob is marked as having lost its bytes.
     Suspect = "suspect",
     /// Bytes inside the records of a blob that is not kept there.
     InlineSurplus = "inline-surplus",
-    /// Nothing holds a blob, and the collector does not know of it.
+    /// Nothing but leases holds a blob, and the collector does not know of it.
     Unqueued = "unqueued",
     /// A tag points at a manifest that is not there.
     TagToNowhere = "tag-to-nowhere",
@@ -121,6 +191,12 @@ kinds! {
     LocationShared = "location-shared",
     /// A location that a blob or claim names is to be unlinked.
     DoomedButNamed = "doomed-but-named",
+    /// A location was to be unlinked long ago.
+    DoomedOverdue = "doomed-overdue",
+    /// An upload was to be ended long ago.
+    ClaimStale = "claim-stale",
     /// A file that nothing names.
     OrphanFile = "orphan-file",
+    /// A counter adds up to less than nothing, or to more than it can hold.
+    CounterWrong = "counter-wrong",
 }

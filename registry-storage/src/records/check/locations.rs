@@ -1,75 +1,126 @@
-//! Locations: that each is named once, and that nothing lies where nobody looks.
+//! Locations: that each is named once, that none is doomed that is in use, and that nothing lies where nobody looks.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use registry_core::store::{Location, StoreError};
-use registry_core::{Digest, Error, Result};
+use registry_core::store::{BlobState, Entry, Location, Stamp, StoreError, Txn};
+use registry_core::{Digest, Error, Result, Timestamp, UploadId};
 
-use super::super::values;
-use super::walk::Walk;
-use super::{Checker, FindingKind, keys};
+use super::super::values::{self, MARK, V1, encode};
+use super::suspicion::{Suspicion, of};
+use super::walk::{Walk, decode};
+use super::{Checker, FindingKind, REMEMBERED, digest, keys};
 
 const PAGE: usize = 500;
 /// Locations listed at once.
 const FILES: usize = 10_000;
 
-/// A set of texts, of which it holds about a million at a time: what must be compared as a whole is gone through as
-/// often as it takes, each pass covering a part of it.
+/// Fingerprints of texts, a bounded number at a time: what must be compared as a whole is gone through as often as it
+/// takes, each pass covering a part of it. That two texts have one fingerprint only raises or hides a suspicion.
 pub(super) struct Portion {
-    pass: u128,
-    passes: u128,
-    /// The first half of each text's SHA-256.
-    held: HashSet<u128>,
+    pass: u64,
+    passes: u64,
+    /// The first eighth of each text's SHA-256.
+    held: Vec<u64>,
 }
 
-/// How many texts a set holds, about.
-const HELD: u64 = 1 << 20;
+/// How many texts one pass is about, roughly: 64 MiB of fingerprints.
+const HELD: u64 = 8 << 20;
 
 impl Portion {
     /// The sets that cover `count` texts between them.
     pub(super) fn passes(count: u64) -> impl Iterator<Item = Portion> {
-        let passes = u128::from(count / HELD + 1);
+        let passes = count / HELD + 1;
         (0..passes).map(move |pass| Portion {
             pass,
             passes,
-            held: HashSet::new(),
+            held: Vec::with_capacity((count / passes + count / passes / 64) as usize),
         })
     }
 
-    fn fingerprint(text: &str) -> u128 {
+    fn fingerprint(text: &str) -> u64 {
         let hash = Digest::sha256(text.as_bytes());
-        hash.hash()[..16]
+        hash.hash()[..8]
             .iter()
-            .fold(0, |all, byte| all << 8 | u128::from(*byte))
+            .fold(0, |all, byte| all << 8 | u64::from(*byte))
     }
 
     /// Whether this pass is about the text.
     pub(super) fn covers(&self, text: &str) -> bool {
-        Self::fingerprint(text) % self.passes == self.pass
+        self.passes == 1 || Self::fingerprint(text) % self.passes == self.pass
     }
 
-    /// Adds a text, if the pass is about it. Whether it is in the set for the first time, or does not belong there.
-    pub(super) fn insert(&mut self, text: &str) -> bool {
-        !self.covers(text) || self.held.insert(Self::fingerprint(text))
+    /// Adds a text, if the pass is about it.
+    pub(super) fn insert(&mut self, text: &str) {
+        let fingerprint = Self::fingerprint(text);
+        if fingerprint % self.passes == self.pass {
+            self.held.push(fingerprint);
+        }
     }
 
+    /// Puts what was added in order, to be looked at; gives the fingerprints that came more than once.
+    pub(super) fn sort(&mut self) -> BTreeSet<u64> {
+        self.held.sort_unstable();
+        let pairs = self.held.windows(2).filter(|pair| pair[0] == pair[1]);
+        pairs.map(|pair| pair[0]).take(REMEMBERED).collect()
+    }
+
+    /// Whether the text was added, once they are in order.
     pub(super) fn contains(&self, text: &str) -> bool {
-        self.held.contains(&Self::fingerprint(text))
+        self.held.binary_search(&Self::fingerprint(text)).is_ok()
     }
 }
 
+/// Who names a location.
+struct Namer {
+    key: String,
+    stamp: Stamp,
+    by: By,
+}
+
+enum By {
+    Blob(Digest, values::Blob),
+    Upload(UploadId, Timestamp),
+}
+
 impl Checker<'_> {
-    pub(super) async fn locations(&mut self) -> Result<()> {
-        let mut walk = Walk::through(keys::DOOMED, PAGE);
-        while let Some((key, entry)) = self.next(&mut walk).await? {
-            let Some(doomed) = self.decode::<values::Doomed>(&key, &entry) else {
-                continue;
-            };
-            if keys::doomed(&doomed.location) != key {
-                let message = format!("record {key} is about {}", doomed.location);
-                self.found(FindingKind::DamagedRecord, &key, message);
-            }
+    pub(super) async fn doomed(&mut self, key: &str, entry: &Entry) -> Result<Vec<Suspicion>> {
+        let again = self.records.mended_doomed(key).await?;
+        let rewrite = |told: Suspicion| match again {
+            Some(again) => told.repair(
+                "it is about what its key names, for as long as any is held",
+                |mut txn| {
+                    txn.writes.extend(again.writes);
+                    txn
+                },
+            ),
+            None => told.advise("delete it: nothing can lie at such a location"),
+        };
+        let doomed = match decode::<values::Doomed>(key, entry) {
+            Ok(doomed) => doomed,
+            Err(told) => return Ok(vec![rewrite(told)]),
+        };
+        if keys::doomed(&doomed.location) != key {
+            let message = format!("record {key} is about {}", doomed.location);
+            let told = Suspicion::new(FindingKind::DamagedRecord, key, message, of(key, entry));
+            return Ok(vec![rewrite(told)]);
         }
+        let overdue = self.options.overdue.map(|after| doomed.not_before + after);
+        let now = self.records.clock().await?;
+        Ok(match overdue.filter(|overdue| now >= *overdue) {
+            None => Vec::new(),
+            Some(overdue) => {
+                let location = &doomed.location;
+                let message = format!("{location} was to be unlinked from {} on", doomed.not_before);
+                let proof = of(key, entry).not_before(overdue);
+                vec![
+                    Suspicion::new(FindingKind::DoomedOverdue, key, message, proof)
+                        .advise("see in the server's log why it cannot be unlinked"),
+                ]
+            }
+        })
+    }
+
+    async fn count_namers(&mut self) -> Result<u64> {
         let mut named = 0;
         for table in [keys::BLOB, keys::UPLOAD] {
             let mut walk = Walk::again(table, PAGE);
@@ -77,64 +128,230 @@ impl Checker<'_> {
                 named += 1;
             }
         }
-        for (pass, mut locations) in Portion::passes(named).enumerate() {
-            self.named(&mut locations).await?;
-            self.files(&locations, pass == 0).await?;
-        }
-        Ok(())
+        Ok(named)
     }
 
-    /// Puts every location that a blob or claim names into the set.
-    async fn named(&mut self, locations: &mut Portion) -> Result<()> {
+    /// Gives every location that a blob or claim names to `each`.
+    async fn namers(&mut self, mut each: impl FnMut(&str, Namer) + Send) -> Result<()> {
         let mut walk = Walk::again(keys::BLOB, PAGE);
         while let Some((key, entry)) = self.next(&mut walk).await? {
-            let Ok(blob) = values::decode::<values::Blob>(&key, &entry) else {
-                continue;
-            };
-            if blob.location != Location::Inline && !locations.insert(&blob.location.to_string()) {
-                let name = &key[keys::BLOB.len()..];
-                let message = format!("blob {name} is at {}, where another blob is too", blob.location);
-                self.found(FindingKind::LocationShared, &key, message);
+            let blob = values::decode::<values::Blob>(&key, &entry);
+            if let (Some(digest), Ok(blob)) = (digest(&key[keys::BLOB.len()..]), blob)
+                && blob.location != Location::Inline
+            {
+                let (text, stamp) = (blob.location.to_string(), entry.stamp);
+                let by = By::Blob(digest, blob);
+                each(&text, Namer { key, stamp, by });
             }
         }
         let mut walk = Walk::again(keys::UPLOAD, PAGE);
         while let Some((key, entry)) = self.next(&mut walk).await? {
-            let Ok(upload) = values::decode::<values::Upload>(&key, &entry) else {
-                continue;
-            };
-            if !locations.insert(&upload.location.to_string()) {
-                let name = &key[keys::UPLOAD.len()..];
-                let message = format!(
-                    "upload {name} writes to {}, which is a blob's or another upload's",
-                    upload.location
-                );
-                self.found(FindingKind::LocationShared, &key, message);
+            let upload = values::decode::<values::Upload>(&key, &entry);
+            if let (Ok(id), Ok(upload)) = (key[keys::UPLOAD.len()..].parse(), upload) {
+                let (text, stamp) = (upload.location.to_string(), entry.stamp);
+                let by = By::Upload(id, upload.expires);
+                each(&text, Namer { key, stamp, by });
             }
         }
         Ok(())
     }
 
-    /// Looks for locations at which something lies that nothing names.
-    async fn files(&mut self, named: &Portion, first: bool) -> Result<()> {
-        let unlistable = |why: StoreError| Error::internal(why);
-        let mut after = None;
-        loop {
-            let page = self.blobs.list(after.as_ref(), FILES).await.map_err(unlistable)?;
-            for location in &page {
-                self.report.files += u64::from(first);
-                let text = location.to_string();
-                let is_named = !named.covers(&text) || named.contains(&text);
-                if !is_named && !self.is_there(&keys::doomed(location)).await? {
-                    let message = format!("nothing names {location}, so its room is never given back");
-                    self.found(FindingKind::OrphanFile, &text, message);
-                }
+    /// Locations that are named twice.
+    pub(super) async fn shared_locations(&mut self) -> Result<()> {
+        let named = self.count_namers().await?;
+        for mut locations in Portion::passes(named) {
+            self.namers(|text, _| locations.insert(text)).await?;
+            let twice = locations.sort();
+            if twice.is_empty() {
+                continue;
             }
-            self.progress();
-            match page.into_iter().next_back() {
-                Some(last) => after = Some(last),
-                None => return Ok(()),
+            drop(locations);
+            let mut shared: BTreeMap<String, Vec<Namer>> = BTreeMap::new();
+            self.namers(|text, namer| {
+                if twice.contains(&Portion::fingerprint(text)) {
+                    shared.entry(text.to_owned()).or_default().push(namer);
+                }
+            })
+            .await?;
+            for (text, namers) in shared {
+                self.shared(&text, namers).await?;
             }
         }
+        Ok(())
+    }
+
+    /// One location: it is the blob's whose bytes lie there.
+    async fn shared(&mut self, text: &str, namers: Vec<Namer>) -> Result<()> {
+        if namers.len() < 2 {
+            return Ok(());
+        }
+        let mut owner = 0;
+        for (at, namer) in namers.iter().enumerate() {
+            if let By::Blob(digest, blob) = &namer.by
+                && let Ok(Some(length)) = self.blobs.size(&blob.location).await
+                && self.digest_at(&blob.location, length, digest).await == Some(*digest)
+            {
+                owner = at;
+            }
+        }
+        let owner = &namers[owner];
+        for namer in namers.iter().filter(|namer| namer.key != owner.key) {
+            let (key, proof) = (
+                &namer.key,
+                Txn::new().at(&namer.key, namer.stamp).at(&owner.key, owner.stamp),
+            );
+            let suspect = |message| Suspicion::new(FindingKind::LocationShared, key, message, proof);
+            let suspicion = match (&namer.by, &owner.by) {
+                (By::Blob(digest, blob), By::Blob(other, _)) => {
+                    let message = format!("blob {digest} is at {text}, where another blob is too: {other}");
+                    // Should it be pushed again, what it is said to be at now must not be doomed.
+                    let placeless = values::Blob {
+                        location: Location::Inline,
+                        suspect: true,
+                        ..blob.clone()
+                    };
+                    suspect(message).repair("it is marked as lost, with no place; push it again", |txn| {
+                        txn.put(key, encode(&placeless))
+                    })
+                }
+                (By::Upload(id, expires), By::Blob(..)) => {
+                    let message = format!("upload {id} writes to {text}, which is a blob's");
+                    suspect(message).repair("the upload is over, and the blob keeps its bytes", |txn| {
+                        txn.delete(key).delete(keys::expiry(*expires, id))
+                    })
+                }
+                (By::Upload(id, _), By::Upload(..)) => {
+                    let message = format!("upload {id} writes to {text}, which is another upload's too");
+                    suspect(message).advise("cancel both and begin again")
+                }
+                // Blobs come before uploads.
+                (By::Blob(..), By::Upload(..)) => continue,
+            };
+            self.confirm(&suspicion).await?;
+        }
+        Ok(())
+    }
+
+    /// Locations at which something lies that nothing names.
+    pub(super) async fn orphans(&mut self) -> Result<()> {
+        let unlistable = |why: StoreError| Error::internal(why);
+        let named = self.count_namers().await?;
+        for (pass, mut locations) in Portion::passes(named).enumerate() {
+            self.namers(|text, _| locations.insert(text)).await?;
+            locations.sort();
+            let mut after = None;
+            loop {
+                let page = self.blobs.list(after.as_ref(), FILES).await.map_err(unlistable)?;
+                self.report.files += if pass == 0 { page.len() as u64 } else { 0 };
+                let mut unnamed = BTreeMap::new();
+                for location in &page {
+                    let text = location.to_string();
+                    let is_named = !locations.covers(&text) || locations.contains(&text);
+                    if !is_named && !self.is_there(&keys::doomed(location)).await? {
+                        unnamed.insert(text, location.clone());
+                    }
+                }
+                self.unnamed_locations(unnamed).await?;
+                self.progress();
+                match page.into_iter().next_back() {
+                    Some(last) => after = Some(last),
+                    None => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Of these locations, which were listed before, tells those that nothing names nor ever will.
+    ///
+    /// A claim is written before the first byte, and is there once. So the claim of what was listed either still is, or has
+    /// been consumed, by a transaction that made a record or doomed the location. Claims are gone through first, then the
+    /// records, then the doomed are asked, and at last whether there still is something: each step catches what was moved
+    /// on by the time of the one before. What is left was let go of by nobody, and nobody can come to name it, so that
+    /// dooming it needs to assert no more than that nobody has. It is held as long as any write may take.
+    async fn unnamed_locations(&mut self, mut unnamed: BTreeMap<String, Location>) -> Result<()> {
+        if unnamed.is_empty() {
+            return Ok(());
+        }
+        let mut walk = Walk::again(keys::UPLOAD, PAGE);
+        while let Some((key, entry)) = self.next(&mut walk).await? {
+            if let Ok(upload) = values::decode::<values::Upload>(&key, &entry) {
+                unnamed.remove(&upload.location.to_string());
+            }
+        }
+        let mut walk = Walk::again(keys::BLOB, PAGE);
+        while let Some((key, entry)) = self.next(&mut walk).await? {
+            if let Ok(blob) = values::decode::<values::Blob>(&key, &entry) {
+                unnamed.remove(&blob.location.to_string());
+            }
+        }
+        for (text, location) in unnamed {
+            if self.is_there(&keys::doomed(&location)).await? {
+                continue;
+            }
+            if let Ok(Some(size)) = self.blobs.size(&location).await {
+                let suspicion = self.orphan(&text, location, size).await?;
+                self.confirm(&suspicion).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn orphan(&mut self, text: &str, location: Location, size: u64) -> Result<Suspicion> {
+        let proof = Txn::new().absent(keys::doomed(&location));
+        let now = self.records.clock().await?;
+        if let Some(lost) = self.is_wanted(&location, size).await {
+            let message =
+                format!("nothing names {text}, which has the bytes of blob {lost}, whose record is lost");
+            let (key, blob) = (
+                keys::blob(&lost),
+                values::Blob {
+                    v: V1,
+                    size,
+                    location,
+                    state: BlobState::Live,
+                    suspect: false,
+                },
+            );
+            return Ok(
+                Suspicion::new(FindingKind::OrphanFile, text, message, proof).repair(
+                    "the blob has its record again",
+                    |txn| {
+                        txn.absent(&key)
+                            .put(key, encode(&blob))
+                            .put(keys::pending(now, &lost), MARK)
+                    },
+                ),
+            );
+        }
+        let message = format!("nothing names {text}, so its room is never given back");
+        let records = self.records;
+        let hold = records
+            .lifetimes
+            .longest_write
+            .max(records.lifetimes.longest_read);
+        Ok(Suspicion::new(FindingKind::OrphanFile, text, message, proof)
+            .repair("it is unlinked once nobody can be at it", |txn| {
+                records.doom(txn, &location, now, hold)
+            }))
+    }
+
+    /// Which blob that is needed and has no record has the bytes at a location.
+    async fn is_wanted(&self, location: &Location, size: u64) -> Option<Digest> {
+        let mut tried = BTreeSet::new();
+        for like in &self.wanted {
+            if tried.insert(like.algorithm())
+                && let Some(actual) = self.digest_at(location, size, like).await
+                && self.wanted.contains(&actual)
+                && matches!(
+                    self.bytes(&keys::blob(&actual)).await,
+                    Ok(super::walk::Look::Absent)
+                )
+            {
+                return Some(actual);
+            }
+        }
+        None
     }
 }
 
@@ -150,10 +367,15 @@ mod tests {
         for text in &texts {
             let covering: Vec<_> = sets.iter_mut().filter(|set| set.covers(text)).collect();
             assert_eq!(covering.len(), 1, "{text}");
-            for set in covering {
-                assert!(set.insert(text) && !set.insert(text) && set.contains(text));
-            }
+            sets.iter_mut().for_each(|set| set.insert(text));
         }
         assert!(sets.iter().all(|set| !set.held.is_empty()), "no pass is idle");
+        sets[0].insert(&texts[0]);
+        let twice: Vec<_> = sets.iter_mut().map(Portion::sort).collect();
+        let covered = sets[0].covers(&texts[0]);
+        assert_eq!(twice[0].len(), usize::from(covered));
+        for text in &texts {
+            assert_eq!(sets.iter().filter(|set| set.contains(text)).count(), 1);
+        }
     }
 }

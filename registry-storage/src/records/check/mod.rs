@@ -1,36 +1,53 @@
 //! Whether the records agree with each other and with the bytes: what `fsck` is for a file system.
 //!
-//! The check reads every record page by page and looks up what each must agree with, so it takes little memory however
-//! much there is: beside a page, a fingerprint for each of at most a million locations at a time. It changes nothing.
-//! It is meant for a store that nobody writes to: it does not look at one moment, so what is written meanwhile may
-//! look wrong.
+//! The check reads every record page by page and looks up what each must agree with: it recomputes from the bytes of each
+//! manifest what must be kept for it, and from the records which locations may be in use. It takes little memory however
+//! much there is: beside a page, a fingerprint for each of a bounded number of locations at a time.
 //!
-//! Two things are not checked. Counters can only be read, since nothing says yet what they must add up to. And tables
-//! that this version does not know are only read through, for records that are damaged.
+//! It may run while others write: what it suspects is asserted by one transaction before it is told, and the repair is
+//! that transaction with writes ([`suspicion`]). Repairs follow the tables in an order in which none makes work for an
+//! earlier one, so that a second check finds nothing to repair.
+//!
+//! What counters must add up to is for those who charge them to say: here they are only looked at for what no charge can
+//! make. What a repository holds is added up from the records ([`Usage`]). Tables that this version does not know are
+//! only read through, for records that are damaged.
 
 mod blobs;
+mod counters;
+mod deep;
 mod finding;
+mod holders;
 mod locations;
 mod manifests;
+mod notes;
 mod queue;
 mod repositories;
+mod suspicion;
 mod tags;
+mod trash;
+mod uploads;
+mod usage;
 mod walk;
 
-use registry_core::store::BlobStore;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use registry_core::store::{BlobStore, Entry};
 use registry_core::{Digest, Result};
 
-pub use finding::{Finding, FindingKind, Options, Report, Told};
+pub use finding::{Finding, FindingKind, Options, Repair, Report, Told, Usage};
 
 use super::{Records, keys};
-use walk::Status;
+use suspicion::Suspicion;
+use usage::Held;
+use walk::{Status, Table};
 
 /// Who is told of findings and progress.
 pub type Tell<'a> = &'a mut (dyn FnMut(Told<'_>) + Send);
 
 impl Records {
     /// Checks all records, and that the bytes of every blob are there in `blobs`. Each finding is told at once, so
-    /// that none is held in memory; the report counts them.
+    /// that none is held in memory; the report counts them. Ends when it is dropped.
     ///
     /// # Errors
     /// If the records or the blobs cannot be read at all. A damaged record is a finding.
@@ -38,20 +55,17 @@ impl Records {
         let mut checker = Checker {
             records: self,
             blobs,
-            deep: options.deep,
-            tell,
+            options,
+            tell: Mutex::new(tell),
             report: Report::default(),
             status: None,
+            usage: BTreeMap::new(),
+            counted: None,
+            sized: None,
+            wanted: BTreeSet::new(),
+            unread: BTreeSet::new(),
         };
-        checker.repositories().await?;
-        checker.manifests().await?;
-        checker.tags().await?;
-        checker.blobs().await?;
-        checker.holders().await?;
-        checker.queue().await?;
-        checker.uploads().await?;
-        checker.locations().await?;
-        checker.the_rest().await?;
+        checker.all().await?;
         Ok(checker.report)
     }
 }
@@ -60,21 +74,106 @@ impl Records {
 struct Checker<'a> {
     records: &'a Records,
     blobs: &'a dyn BlobStore,
-    deep: bool,
-    tell: Tell<'a>,
+    options: Options,
+    /// Never locked: only what makes this shareable between threads.
+    tell: Mutex<Tell<'a>>,
     report: Report,
     /// What was found last about a repository's id, since records come sorted by it.
     status: Option<(String, Status)>,
+    /// What repositories hold, by their ids.
+    usage: BTreeMap<String, Held>,
+    /// The blob and the repository of the edge that was counted last, since edges come sorted by them.
+    counted: Option<(Digest, String)>,
+    /// The blob whose record was looked at last, and its size.
+    sized: Option<(Digest, u64)>,
+    /// Blobs that have no record and are needed; a bounded number.
+    wanted: BTreeSet<Digest>,
+    /// Blobs of whose bytes something was told already; a bounded number.
+    unread: BTreeSet<Digest>,
 }
 
+/// How many digests are remembered of what should not be at all.
+const REMEMBERED: usize = 100_000;
+
 impl Checker<'_> {
-    fn found(&mut self, kind: FindingKind, key: &str, message: String) {
-        self.report.findings += 1;
-        (self.tell)(Told::Found(&Finding {
-            kind,
-            key: key.to_owned(),
-            message,
-        }));
+    /// In this order, what one repair makes is looked at by those behind it.
+    async fn all(&mut self) -> Result<()> {
+        use Table as T;
+        for table in [T::Repositories, T::Names, T::Dropped] {
+            self.table(table).await?;
+        }
+        // Bytes bring back the records of manifests, these what they name, and that the rest.
+        for table in [
+            T::Contents,
+            T::Trash,
+            T::Manifests,
+            T::Children,
+            T::Parents,
+            T::Referrers,
+        ] {
+            self.table(table).await?;
+        }
+        for table in [
+            T::Tags,
+            T::Mirrors,
+            T::Untagged,
+            T::Purges,
+            T::Pieces,
+            T::History,
+            T::Trims,
+        ] {
+            self.table(table).await?;
+        }
+        // A record that gave up a location that is another's must not be mended there.
+        self.shared_locations().await?;
+        for table in [T::Inline, T::Blobs] {
+            self.table(table).await?;
+        }
+        if self.options.deep {
+            self.hash_all().await?;
+        }
+        for table in [T::Edges, T::Deferred, T::Trashed, T::Leases, T::Queue] {
+            self.table(table).await?;
+        }
+        self.unqueued().await?;
+        for table in [T::Uploads, T::Expiries, T::Doomed] {
+            self.table(table).await?;
+        }
+        self.orphans().await?;
+        self.counters().await?;
+        self.table(T::Events).await?;
+        self.unknown_tables().await?;
+        self.tell_usage().await
+    }
+
+    /// What may be wrong about a record, and what it must agree with.
+    async fn examine(&mut self, table: Table, key: &str, entry: &Entry) -> Result<Vec<Suspicion>> {
+        match table {
+            Table::Repositories => self.repository(key, entry).await,
+            Table::Names => self.name(key, entry).await,
+            Table::Dropped => self.dropped(key, entry).await,
+            Table::Contents => self.content(key, entry).await,
+            Table::Manifests => self.manifest(key, entry).await,
+            Table::Children => self.children(key, entry).await,
+            Table::Parents => self.parent(key, entry).await,
+            Table::Referrers => self.referrer(key, entry).await,
+            Table::Tags => self.tag(key, entry).await,
+            Table::Mirrors => self.mirror(key, entry).await,
+            Table::Blobs => self.blob(key, entry).await,
+            Table::Inline => self.inline(key, entry).await,
+            Table::Edges | Table::Deferred | Table::Trashed => self.edge(table, key, entry).await,
+            Table::Leases => self.lease(key, entry).await,
+            Table::Queue => Ok(queue::entry(key, entry)),
+            Table::Uploads => self.upload(key, entry).await,
+            Table::Expiries => self.expiry(key, entry).await,
+            Table::Doomed => self.doomed(key, entry).await,
+            Table::Events => Ok(repositories::event(key, entry)),
+            Table::Trash => self.trash(key, entry).await,
+            Table::Untagged => self.untagged(key, entry).await,
+            Table::Purges => Ok(trash::purge(key, entry)),
+            Table::Pieces => self.piece(key, entry).await,
+            Table::History | Table::Trims => self.history(table, key, entry).await,
+        }
     }
 
     /// One more record was looked at.
@@ -86,13 +185,12 @@ impl Checker<'_> {
     }
 
     fn progress(&mut self) {
-        (self.tell)(Told::Progress(&self.report));
+        let report = self.report;
+        self.say(Told::Progress(&report));
     }
 
-    /// What is told of a key that is not of its table's form.
-    fn not_a_key(&mut self, key: &str) {
-        let message = format!("record {key} has a key that none of its table can have");
-        self.found(FindingKind::DamagedRecord, key, message);
+    fn say(&mut self, told: Told<'_>) {
+        (self.tell.get_mut().unwrap_or_else(PoisonError::into_inner))(told);
     }
 }
 

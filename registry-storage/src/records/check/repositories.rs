@@ -1,16 +1,15 @@
 //! Names and ids, and what belongs to no other part.
 
-use registry_core::store::Event;
+use registry_core::store::{Entry, Event};
 use registry_core::{RepositoryName, Result};
 
-use super::super::values;
-use super::walk::{Look, Walk};
+use super::super::values::{self, V1, encode};
+use super::suspicion::{Suspicion, as_seen, of};
+use super::walk::{Look, Walk, decode, not_a_key};
 use super::{Checker, FindingKind, keys};
 
-const PAGE: usize = 500;
-
 /// Every table that is checked; what is in others is only read.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 30] = [
     "blob",
     "children",
     "content",
@@ -21,16 +20,25 @@ const KNOWN: [&str; 21] = [
     "edge",
     "event",
     "expiry",
+    "history",
     "inline",
+    "lead",
     "lease",
     "manifest",
     "named",
     "parent",
     "pending",
+    "piece",
+    "purge",
     "referrer",
     "repository",
+    "run",
     "tag",
     "tagged",
+    "trash",
+    "trashed",
+    "trim",
+    "untagged",
     "upload",
 ];
 
@@ -43,70 +51,103 @@ fn table(key: &str) -> &str {
     key.split('/').next().unwrap_or_default()
 }
 
+/// An event, which can only be read.
+pub(super) fn event(key: &str, entry: &Entry) -> Vec<Suspicion> {
+    let unreadable = decode::<Event>(key, entry).err();
+    let advised = unreadable.map(|told| told.advise("whoever reads the feed misses this event"));
+    advised.into_iter().collect()
+}
+
 impl Checker<'_> {
-    pub(super) async fn repositories(&mut self) -> Result<()> {
-        let mut walk = Walk::through(keys::REPOSITORY, PAGE);
-        while let Some((key, entry)) = self.next(&mut walk).await? {
-            let name = &key[keys::REPOSITORY.len()..];
-            if name.parse::<RepositoryName>().is_err() {
-                self.not_a_key(&key);
-                continue;
-            }
-            let Some(repository) = self.decode::<values::Repository>(&key, &entry) else {
-                continue;
-            };
-            let named = self.look::<values::Named>(&keys::named(&repository.id)).await?;
-            let agrees = match named {
-                Look::Found(named) => named.name.as_str() == name,
-                Look::Damaged => true,
-                Look::Absent => false,
-            };
-            if !agrees {
-                let message = format!("repository {name} has an id that does not lead back to its name");
-                self.found(FindingKind::RepositoryDisagrees, &key, message);
-            }
+    pub(super) async fn repository(&mut self, key: &str, entry: &Entry) -> Result<Vec<Suspicion>> {
+        let text = &key[keys::REPOSITORY.len()..];
+        let Ok(name) = text.parse::<RepositoryName>() else {
+            return Ok(vec![not_a_key(key, entry)]);
+        };
+        let repository = match decode::<values::Repository>(key, entry) {
+            Ok(repository) => repository,
+            Err(told) => return Ok(vec![told]),
+        };
+        let back = keys::named(&repository.id);
+        let named = self.look::<values::Named>(&back).await?;
+        let agrees = match &named {
+            Look::Found(named, _) => named.name == name,
+            Look::Damaged | Look::Illegible(_) => true,
+            Look::Absent => false,
+        };
+        if agrees {
+            return Ok(Vec::new());
         }
-        let mut walk = Walk::through("named/", PAGE);
-        while let Some((key, entry)) = self.next(&mut walk).await? {
-            let Some(named) = self.decode::<values::Named>(&key, &entry) else {
-                continue;
-            };
-            let repository = self
-                .look::<values::Repository>(&keys::repository(named.name.as_str()))
-                .await?;
-            let agrees = match repository {
-                Look::Found(repository) => keys::named(&repository.id) == key,
-                Look::Damaged => true,
-                Look::Absent => false,
-            };
-            if !agrees {
-                let message = format!("{key} says that it is repository {}, which is not so", named.name);
-                self.found(FindingKind::RepositoryDisagrees, &key, message);
+        let message = format!("repository {name} has an id that does not lead back to its name");
+        let proof = as_seen(of(key, entry), &back, &named);
+        let told = Suspicion::new(FindingKind::RepositoryDisagrees, key, message, proof);
+        let dropped = keys::dropped(&repository.id);
+        let is_lost = matches!(named, Look::Absent) && !self.is_there(&dropped).await?;
+        Ok(vec![match is_lost {
+            true => told.repair("its id leads back to its name again", |txn| {
+                txn.absent(dropped)
+                    .put(back, encode(&values::Named { v: V1, name }))
+            }),
+            false => {
+                told.advise("which of the two names is true is not for the check to say; push to either")
             }
-        }
-        let mut walk = Walk::through(keys::DROPPED, PAGE);
-        while let Some((key, entry)) = self.next(&mut walk).await? {
-            let Some(dropped) = self.decode::<values::Named>(&key, &entry) else {
-                continue;
-            };
-            if self.is_there(&keys::named(&key[keys::DROPPED.len()..])).await? {
-                let message = format!("repository {} is deleted and there at once", dropped.name);
-                self.found(FindingKind::RepositoryDisagrees, &key, message);
-            }
-        }
-        Ok(())
+        }])
     }
 
-    /// Counters and events, which can only be read; and tables that are not known.
-    pub(super) async fn the_rest(&mut self) -> Result<()> {
-        let mut walk = Walk::through("counter/", PAGE);
-        while let Some((key, entry)) = self.next(&mut walk).await? {
-            self.decode::<values::Counter>(&key, &entry);
+    pub(super) async fn name(&mut self, key: &str, entry: &Entry) -> Result<Vec<Suspicion>> {
+        let named = match decode::<values::Named>(key, entry) {
+            Ok(named) => named,
+            Err(told) => return Ok(vec![told]),
+        };
+        let there = keys::repository(named.name.as_str());
+        let repository = self.look::<values::Repository>(&there).await?;
+        let agrees = match &repository {
+            Look::Found(repository, _) => keys::named(&repository.id) == key,
+            Look::Damaged | Look::Illegible(_) => true,
+            Look::Absent => false,
+        };
+        if agrees {
+            return Ok(Vec::new());
         }
-        let mut walk = Walk::through(keys::EVENT, PAGE / 10);
-        while let Some((key, entry)) = self.next(&mut walk).await? {
-            self.decode::<Event>(&key, &entry);
+        let message = format!("{key} says that it is repository {}, which is not so", named.name);
+        let proof = as_seen(of(key, entry), &there, &repository);
+        let told = Suspicion::new(FindingKind::RepositoryDisagrees, key, message, proof);
+        let id = key["named/".len()..].to_owned();
+        let dropped = keys::dropped(&id);
+        let is_lost = matches!(repository, Look::Absent) && !self.is_there(&dropped).await?;
+        let created = self.records.clock().await?;
+        Ok(vec![match is_lost {
+            // Deleting a repository takes both records at once, so that one alone was lost.
+            true => told.repair("the name leads to the repository again", |txn| {
+                txn.absent(dropped)
+                    .put(there, encode(&values::Repository { v: V1, id, created }))
+            }),
+            false => {
+                told.advise("the name is another repository's now; a backup knows what this one was called")
+            }
+        }])
+    }
+
+    pub(super) async fn dropped(&mut self, key: &str, entry: &Entry) -> Result<Vec<Suspicion>> {
+        let dropped = match decode::<values::Named>(key, entry) {
+            Ok(dropped) => dropped,
+            Err(told) => return Ok(vec![told]),
+        };
+        let named = keys::named(&key[keys::DROPPED.len()..]);
+        let look = self.bytes(&named).await?;
+        if matches!(look, Look::Absent) {
+            return Ok(Vec::new());
         }
+        let message = format!("repository {} is deleted and there at once", dropped.name);
+        let proof = as_seen(of(key, entry), &named, &look);
+        Ok(vec![
+            Suspicion::new(FindingKind::RepositoryDisagrees, key, message, proof)
+                .advise("it is being cleaned up: pull what is to be kept and push it under another name"),
+        ])
+    }
+
+    /// Tables that are not known.
+    pub(super) async fn unknown_tables(&mut self) -> Result<()> {
         let mut walk = Walk::through("", 1);
         while let Some((key, _)) = self.next(&mut walk).await? {
             if is_known(&key) {

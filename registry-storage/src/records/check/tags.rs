@@ -1,63 +1,79 @@
 //! Tags, and the index of those at a manifest.
 
+use registry_core::store::Entry;
 use registry_core::{Result, Tag};
 
-use super::super::values;
-use super::walk::{Look, Walk};
+use super::super::values::{self, MARK};
+use super::suspicion::{Suspicion, as_seen, of};
+use super::walk::{Look, decode, not_a_key};
 use super::{Checker, FindingKind, digest, keys, parts};
 
-const PAGE: usize = 500;
-
 impl Checker<'_> {
-    pub(super) async fn tags(&mut self) -> Result<()> {
-        let mut walk = Walk::through("tag/", PAGE);
-        while let Some((key, entry)) = self.next(&mut walk).await? {
-            let Some((id, tag)) = parts(&key).and_then(|[id, tag]| Some((id, tag.parse::<Tag>().ok()?)))
-            else {
-                self.not_a_key(&key);
-                continue;
-            };
-            let status = self.status_for(id, &key).await?;
-            let Some(record) = self.decode::<values::Tag>(&key, &entry) else {
-                continue;
-            };
-            // Of a deleted repository, manifests go first.
-            if !status.is_named() {
-                continue;
+    pub(super) async fn tag(&mut self, key: &str, entry: &Entry) -> Result<Vec<Suspicion>> {
+        let Some((id, tag)) = parts(key).and_then(|[id, tag]| Some((id, tag.parse::<Tag>().ok()?))) else {
+            return Ok(vec![not_a_key(key, entry)]);
+        };
+        let mut told = Vec::new();
+        let status = self.status_for(id, key, entry, &mut told).await?;
+        let record = match decode::<values::Tag>(key, entry) {
+            Ok(record) => record,
+            Err(suspicion) => {
+                told.push(suspicion.advise("push the tag again"));
+                return Ok(told);
             }
-            let (shown, digest) = (status.shown(id), &record.digest);
-            if !self.is_there(&keys::manifest(id, digest)).await? {
-                let message = format!("tag {tag} in {shown} points at manifest {digest}, which is not there");
-                self.found(FindingKind::TagToNowhere, &key, message);
-            }
-            let index = keys::tagged(id, digest, &tag);
-            if !self.is_there(&index).await? {
-                let message = format!("manifest {digest} in {shown} does not know of its tag {tag}");
-                self.found(FindingKind::IndexDisagrees, &index, message);
-            }
+        };
+        // Of a deleted repository, manifests go first.
+        if !status.is_named() {
+            return Ok(told);
         }
-        let mut walk = Walk::through("tagged/", PAGE);
-        while let Some((key, _)) = self.next(&mut walk).await? {
-            let parsed =
-                parts(&key).and_then(|[id, name, tag]| Some((id, digest(name)?, tag.parse::<Tag>().ok()?)));
-            let Some((id, digest, tag)) = parsed else {
-                self.not_a_key(&key);
-                continue;
-            };
-            let status = self.status_for(id, &key).await?;
-            let agrees = match self.look::<values::Tag>(&keys::tag(id, &tag)).await? {
-                Look::Found(record) => record.digest == digest,
-                Look::Damaged => true,
-                Look::Absent => false,
-            };
-            if !agrees && status.is_named() {
-                let message = format!(
-                    "manifest {digest} in {} is said to have the tag {tag}, which does not point at it",
-                    status.shown(id)
-                );
-                self.found(FindingKind::IndexDisagrees, &key, message);
-            }
+        let (shown, digest) = (status.shown(id), &record.digest);
+        let manifest = keys::manifest(id, digest);
+        if !self.is_there(&manifest).await? {
+            let message = format!("tag {tag} in {shown} points at manifest {digest}, which is not there");
+            let proof = status.assert(of(key, entry), id).absent(manifest);
+            told.push(
+                Suspicion::new(FindingKind::TagToNowhere, key, message, proof)
+                    .advise("push that manifest again, or move or delete the tag"),
+            );
         }
-        Ok(())
+        let index = keys::tagged(id, digest, &tag);
+        if !self.is_there(&index).await? {
+            let message = format!("manifest {digest} in {shown} does not know of its tag {tag}");
+            let proof = status.assert(of(key, entry), id).absent(&index);
+            told.push(
+                Suspicion::new(FindingKind::IndexDisagrees, &index, message, proof)
+                    .repair("the manifest knows of it again", |txn| txn.put(&index, MARK)),
+            );
+        }
+        Ok(told)
+    }
+
+    pub(super) async fn mirror(&mut self, key: &str, entry: &Entry) -> Result<Vec<Suspicion>> {
+        let parsed =
+            parts(key).and_then(|[id, name, tag]| Some((id, digest(name)?, tag.parse::<Tag>().ok()?)));
+        let Some((id, digest, tag)) = parsed else {
+            return Ok(vec![not_a_key(key, entry)]);
+        };
+        let mut told = Vec::new();
+        let status = self.status_for(id, key, entry, &mut told).await?;
+        let of_tag = keys::tag(id, &tag);
+        let look = self.look::<values::Tag>(&of_tag).await?;
+        let agrees = match &look {
+            Look::Found(record, _) => record.digest == digest,
+            Look::Damaged | Look::Illegible(_) => true,
+            Look::Absent => false,
+        };
+        if !agrees && status.is_named() {
+            let message = format!(
+                "manifest {digest} in {} is said to have the tag {tag}, which does not point at it",
+                status.shown(id)
+            );
+            let proof = as_seen(status.assert(of(key, entry), id), &of_tag, &look);
+            told.push(
+                Suspicion::new(FindingKind::IndexDisagrees, key, message, proof)
+                    .repair("the manifest knows of it no more", |txn| txn.delete(key)),
+            );
+        }
+        Ok(told)
     }
 }

@@ -2,7 +2,7 @@
 
 use registry_core::manifest::{ChildKind, ParsedManifest};
 use registry_core::store::{KvError, Txn};
-use registry_core::{Digest, Result};
+use registry_core::{Context, Digest, Result};
 
 use super::super::values::{V1, decode, encode};
 use super::super::{Records, failed, keys, values};
@@ -24,6 +24,7 @@ impl DamagedEdge<'_> {
         match self.table {
             "parent" => keys::parent(self.repository, child, put),
             "deferred" => keys::deferred(child, self.repository, put),
+            "trashed" => keys::trashed(child, self.repository, put),
             _ => keys::edge(child, self.repository, put),
         }
     }
@@ -36,7 +37,11 @@ impl Records {
     /// edge so.
     pub(super) async fn mended_edge(&self, edge: DamagedEdge<'_>) -> Result<Option<Txn>> {
         let named: Option<Digest> = edge.child.parse().ok();
-        let manifests = keys::manifests(edge.repository);
+        let of_trash = edge.table == "trashed";
+        let manifests = match of_trash {
+            true => keys::trash_of(edge.repository),
+            false => keys::manifests(edge.repository),
+        };
         let (mut txn, mut after): (_, Option<String>) = (Txn::new().delete(edge.key), None);
         // Whether the manifest of the put was found, and whether there are some that cannot be read.
         let (mut its_own, mut unread) = (false, false);
@@ -44,7 +49,10 @@ impl Records {
             let page = self.look_past(&manifests, after.as_deref(), 1000).await?;
             unread |= !page.damaged.is_empty();
             for (of, entry) in &page.entries {
-                let manifest: values::Manifest = decode(of, entry)?;
+                let manifest = match of_trash {
+                    true => decode::<values::Trashed>(of, entry)?.manifest,
+                    false => decode::<values::Manifest>(of, entry)?,
+                };
                 let digest: Digest = parsed(of, &of[manifests.len()..])?;
                 let own = manifest.put == edge.put;
                 its_own |= own;
@@ -105,6 +113,7 @@ impl Records {
             _ => vec![
                 keys::edge(child, edge.repository, put),
                 keys::deferred(child, edge.repository, put),
+                keys::trashed(child, edge.repository, put),
             ],
         };
         for key in keys.iter().filter(|key| *key != edge.key) {
@@ -137,19 +146,20 @@ impl Records {
 
     /// The record of a manifest whose content is known: with the put id of the edges that are there, and marked as not
     /// whole, so that the next put makes all edges anew.
-    pub(super) async fn manifest_again(
+    async fn record_again(
         &self,
         repository: &str,
         digest: &Digest,
         parsed: &ParsedManifest,
         size: u64,
-    ) -> Result<Txn> {
+    ) -> Result<values::Manifest> {
         let mut put: Option<String> = None;
         for child in &parsed.children {
             let tables = match child.kind {
                 ChildKind::Blob => vec![
                     keys::edges_of(&child.digest, repository),
                     keys::deferrals_of(&child.digest, repository),
+                    keys::trashed_of(&child.digest, repository),
                 ],
                 ChildKind::Manifest => vec![keys::parents(repository, &child.digest)],
             };
@@ -159,17 +169,42 @@ impl Records {
                 }
             }
         }
-        let value = values::Manifest {
+        Ok(values::Manifest {
             v: V1,
             media_type: parsed.media_type.clone(),
             size,
             put: put.unwrap_or_else(|| format!("{:032x}", self.runtime.random())),
             subject: parsed.subject,
             deferred: true,
-        };
+        })
+    }
+
+    pub(in crate::records) async fn manifest_again(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        parsed: &ParsedManifest,
+        size: u64,
+    ) -> Result<Txn> {
+        let value = self.record_again(repository, digest, parsed, size).await?;
         let children = values::Children::of(&parsed.children);
         Ok(Txn::new()
             .put(keys::manifest(repository, digest), encode(&value))
             .put(keys::children(repository, digest), encode(&children)))
+    }
+
+    /// The record of a manifest in the trash whose content is known: as if it was deleted now, without its tags.
+    pub(super) async fn trash_again(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        parsed: &ParsedManifest,
+        size: u64,
+    ) -> Result<Txn> {
+        let manifest = self.record_again(repository, digest, parsed, size).await?;
+        let children = values::Children::of(&parsed.children);
+        let txn = Txn::new().put(keys::children(repository, digest), encode(&children));
+        let (ctx, now) = (Context::system(), self.clock().await?);
+        Ok(self.add_to_trash(txn, &ctx, repository, (digest, manifest), &[], now))
     }
 }

@@ -4,10 +4,10 @@
 //! written again as it stands.
 
 use registry_core::store::{Entry, KvError, Location, Txn};
-use registry_core::{Digest, Result, UploadId};
+use registry_core::{Digest, Result, Tag, UploadId};
 
 use super::super::values::{MARK, V1, decode, encode};
-use super::super::{Records, SLACK, failed, keys, values};
+use super::super::{Records, failed, keys, values};
 
 impl Records {
     /// A lease becomes one that is taken now: an end that was changed may have been sooner or later than the true one,
@@ -66,16 +66,39 @@ impl Records {
         }))
     }
 
+    /// When something leaves the trash is for its record to say.
+    pub(super) async fn mended_purge(&self, key: &str, repository: &str, what: &str) -> Result<Option<Txn>> {
+        let gone = Txn::new().delete(key);
+        let record = match (what.parse::<Digest>(), what.parse::<Tag>()) {
+            (Ok(digest), _) => keys::trash(repository, &digest),
+            (_, Ok(tag)) => keys::untagged(repository, &tag),
+            _ => return Ok(Some(gone)),
+        };
+        let found = match self.kv.get(&record).await {
+            Ok(found) => found,
+            // Neither tells the other.
+            Err(KvError::Damaged { .. }) => return Ok(None),
+            Err(other) => return Err(failed(other)),
+        };
+        let txn = gone.unchanged(&record, found.as_ref());
+        let until = match &found {
+            None => return Ok(Some(txn)),
+            Some(entry) if what.contains(':') => decode::<values::Trashed>(&record, entry)?.until,
+            Some(entry) => decode::<values::Untagged>(&record, entry)?.until,
+        };
+        Ok(Some(txn.put(keys::purge(until, repository, what), MARK)))
+    }
+
     /// A location is doomed for as long as any can be held. If its name is what was changed, it is nobody's: the names
     /// of locations are random, and none is one flipped bit from another.
-    pub(super) async fn mended_doomed(&self, key: &str) -> Result<Option<Txn>> {
+    pub(in crate::records) async fn mended_doomed(&self, key: &str) -> Result<Option<Txn>> {
         let location = match key[keys::DOOMED.len()..].split_once(':') {
             Some(("file", name)) => Location::File(name.to_owned()),
             Some(("object", name)) => Location::Object(name.to_owned()),
             _ => return Ok(None),
         };
         let hold = self.lifetimes.longest_write.max(self.lifetimes.longest_read);
-        let not_before = self.clock().await? + SLACK + hold;
+        let not_before = self.clock().await? + self.slack() + hold;
         let value = values::Doomed {
             v: V1,
             location,

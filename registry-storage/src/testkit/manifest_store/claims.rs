@@ -139,7 +139,7 @@ pub async fn an_expired_claim_can_be_abandoned_and_no_sooner(fixture: Fixture) {
     let idle = fixture.store.lifetimes().upload_idle;
     let (touched, left) = (fixture.claim(&a).await, fixture.claim(&a).await);
     fixture.clock.advance(idle - Duration::from_millis(1));
-    assert_eq!(fixture.store.expired_uploads(10).await.expect("a list"), []);
+    assert_eq!(fixture.expired().await, []);
     assert!(!fixture.store.abandon(&left.id).await.expect("an answer"));
     fixture
         .store
@@ -147,17 +147,14 @@ pub async fn an_expired_claim_can_be_abandoned_and_no_sooner(fixture: Fixture) {
         .await
         .expect("progress at the last moment");
     fixture.clock.advance(Duration::from_millis(1));
-    assert_eq!(
-        fixture.store.expired_uploads(10).await.expect("a list"),
-        std::slice::from_ref(&left.id)
-    );
+    assert_eq!(fixture.expired().await, std::slice::from_ref(&left.id));
     assert!(!fixture.store.abandon(&touched.id).await.expect("an answer"));
     assert!(fixture.store.abandon(&left.id).await.expect("an answer"));
     assert!(
         !fixture.store.abandon(&left.id).await.expect("an answer"),
         "once is enough"
     );
-    assert_eq!(fixture.store.expired_uploads(10).await.expect("a list"), []);
+    assert_eq!(fixture.expired().await, []);
     fixture.store.upload(&a, &touched.id).await.expect("it goes on");
 }
 

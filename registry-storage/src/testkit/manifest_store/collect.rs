@@ -254,8 +254,9 @@ pub async fn doomed_locations_are_listed_in_pages(fixture: Fixture) {
             break;
         }
         assert!(page.len() <= 3);
-        listed.extend(page.into_iter().map(|doomed| doomed.location));
+        listed.extend(page);
     }
+    let mut listed: Vec<_> = listed.into_iter().map(|doomed| doomed.location).collect();
     listed.sort();
     assert_eq!(listed, expected);
 }

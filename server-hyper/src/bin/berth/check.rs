@@ -76,6 +76,7 @@ fn describe(loaded: &Loaded) {
         println!("listens at: {scheme}://{address}");
     }
     match config.admin_address() {
+        Some(address) if config.admin_tls => println!("metrics and health: https://{address}"),
         Some(address) => println!("metrics and health: http://{address}"),
         None => println!("metrics and health: off"),
     }

@@ -1,66 +1,113 @@
 //! `berth fsck`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use registry_core::store::{BlobStore, Kv, Lifetimes};
 use registry_storage::kv::OpenError;
 use registry_storage::records::Records;
-use registry_storage::records::check::{Options, Report, Told};
-use server_hyper::TokioRuntime;
+use registry_storage::records::check::{Finding, Options, Report, Told};
+use server_hyper::control::{Client, ClientError, Found, Fsck as Asked, Line, Request, Token};
+use server_hyper::{Stores, TokioRuntime};
 
 use crate::progress::{Progress, rate, refuse, refuse_line, size};
 use crate::settings::Settings;
 
 #[derive(Args)]
 #[command(after_help = "\
-Reads and changes nothing, and needs the data for itself: stop the server first. What is found is printed on standard \
-output, one thing a line: its kind and a sentence. The exit code is 1 if anything was found. Counters are only read; \
-nothing says yet what they must add up to.
+Runs beside a server, which goes on: what others write meanwhile is never taken for wrong. Without a server it opens \
+the data itself. What is found is printed on standard output, one thing a line: its kind, a sentence, and what to do. \
+The exit code is 1 if anything was found that was not repaired.
+
+Without --repair nothing is changed. With it, each repair is one transaction that asserts what was found; what nothing \
+tells how it was is named and left. It can be stopped at any time and run again.
 
 Examples:
   berth fsck --data /srv/berth               every record, and the length of every blob
   berth fsck --deep --config /etc/berth.toml and hash every byte
-  berth fsck --json --data /srv/berth        one JSON object a line, the last with the totals")]
+  berth fsck --repair --data /srv/berth      and repair what can be repaired
+  berth fsck --json --data /srv/berth        one JSON object a line, the last with the totals
+  berth fsck --server https://registry.example:5001 --token /etc/berth.token")]
 pub(crate) struct Fsck {
     #[command(flatten)]
     settings: Settings,
     /// Read and hash every blob, instead of only looking at its length
     #[arg(long)]
     deep: bool,
+    /// Repair what can be repaired without guessing
+    #[arg(long)]
+    repair: bool,
     /// Print findings and totals as JSON, one object a line
     #[arg(long)]
     json: bool,
+    /// Also print what each repository holds, added up from the records
+    #[arg(long)]
+    usage: bool,
+    /// Ask the server whose admin listener is at this address
+    #[arg(long, value_name = "URL", requires = "token", conflicts_with = "data")]
+    server: Option<String>,
+    /// The server's control token, a file such as control.token in its data directory
+    #[arg(long, value_name = "FILE", requires = "server")]
+    token: Option<PathBuf>,
+    /// Trust the certificates in this PEM file, not those that the system trusts
+    #[arg(long, value_name = "FILE", requires = "server")]
+    authority: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Fsck) -> ExitCode {
-    let config = match args.settings.load() {
-        Ok(loaded) => loaded.config,
-        Err(error) => return refuse_line(&error.to_string()),
+    let client = match args.client() {
+        Ok(client) => client,
+        Err(why) => return refuse_line(&why),
     };
-    if config.memory {
-        return refuse_line("everything is kept in memory; there is nothing to check");
-    }
-    if let Err(why) = holds_records(&config.data) {
-        return refuse_line(&why);
-    }
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return refuse(&error),
-    };
-    runtime.block_on(async {
-        let options = config.store_options().records();
-        match registry_storage::open_with(&config.data, TokioRuntime::shared(), options) {
-            Ok(stores) => match check(stores.kv, stores.bytes, args.deep, args.json).await {
-                Ok(report) if report.findings == 0 => ExitCode::SUCCESS,
-                Ok(_) => ExitCode::FAILURE,
-                Err(error) => refuse(&error),
-            },
-            Err(error @ OpenError::InUse(_)) => refuse_line(&format!("{error}; stop the server first")),
-            Err(error) => refuse(&error),
+    let mut printer = Printer::begin(args.json, args.deep);
+    let request = Request::Fsck(Asked {
+        deep: args.deep,
+        repair: args.repair,
+        stopped: !client.is_served(),
+    });
+    let asked = client.ask::<Report>(&request, &mut |line| printer.line(line, args.usage));
+    printer.progress.clear();
+    match asked {
+        Ok(report) => {
+            printer.conclude(&report);
+            match report.findings == report.repaired {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            }
         }
-    })
+        Err(error) => refuse(&error),
+    }
+}
+
+impl Fsck {
+    fn client(&self) -> Result<Client, String> {
+        let said = |error: ClientError| error.to_string();
+        if let (Some(url), Some(token)) = (&self.server, &self.token) {
+            let token = Token::read(token).map_err(|error| error.to_string())?;
+            return Client::at(url, token, self.authority.as_deref()).map_err(said);
+        }
+        let config = self.settings.load().map_err(|error| error.to_string())?.config;
+        if config.memory {
+            return Err("everything is kept in memory; there is nothing to check".to_owned());
+        }
+        holds_records(&config.data)?;
+        if let Some(client) = Client::on(&config.data).map_err(said)? {
+            return Ok(client);
+        }
+        let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+        let _within = runtime.enter();
+        let stores = Stores::open(&config.data, config.store_options()).map_err(|error| match error {
+            OpenError::InUse(_) => format!("{error}, by something that cannot be asked"),
+            other => match std::error::Error::source(&other) {
+                Some(cause) => format!("{other}: {cause}"),
+                None => other.to_string(),
+            },
+        })?;
+        drop(_within);
+        Ok(Client::within(stores, runtime))
+    }
 }
 
 /// Why there is nothing to open in a directory; opening it would make something.
@@ -71,63 +118,145 @@ pub(crate) fn holds_records(data: &Path) -> Result<(), String> {
     }
 }
 
-/// Checks stores, and says what is found as it is.
-pub(crate) async fn check(
-    kv: impl Kv,
-    blobs: impl BlobStore,
-    deep: bool,
-    json: bool,
-) -> registry_core::Result<Report> {
-    let records = Records::new(
-        std::sync::Arc::new(kv),
-        TokioRuntime::shared(),
-        Lifetimes::default(),
-    );
-    let mut progress = Progress::begin();
+/// Checks every record and every byte of stores that nobody uses, and says what is found as it is.
+pub(crate) async fn check(kv: impl Kv, blobs: impl BlobStore, json: bool) -> registry_core::Result<Report> {
+    let (kv, runtime) = (std::sync::Arc::new(kv), TokioRuntime::shared());
+    let records = Records::new(kv, runtime, Lifetimes::default());
+    let mut printer = Printer::begin(json, true);
+    let options = Options {
+        deep: true,
+        ..Options::default()
+    };
     let checked = records
-        .check(&blobs, Options { deep }, &mut |told| match told {
-            Told::Found(finding) => {
-                progress.clear();
-                match json {
-                    true => println!("{}", serde_json::json!(finding)),
-                    false => println!("{finding}"),
-                }
-            }
-            Told::Progress(report) => progress.say(|time| {
-                format!(
-                    "checking: {} records, {} blobs, {} hashed ({})",
-                    report.records,
-                    report.blobs,
-                    size(report.hashed),
-                    rate(report.hashed, time)
-                )
-            }),
+        .check(&blobs, options, &mut |told| match told {
+            Told::Found(finding) => printer.finding(finding),
+            Told::Progress(report) => printer.progress(report),
+            Told::Usage(_) => {}
         })
         .await;
-    progress.clear();
+    printer.progress.clear();
     let report = checked?;
-    conclude(&report, deep, json, &progress);
+    printer.conclude(&report);
     Ok(report)
 }
 
-fn conclude(report: &Report, deep: bool, json: bool, progress: &Progress) {
-    if json {
-        println!("{}", serde_json::json!({ "checked": report }));
+/// Prints what is found, and how far the check is.
+struct Printer {
+    progress: Progress,
+    json: bool,
+    deep: bool,
+    /// When the first byte was hashed.
+    hashing: Option<Instant>,
+}
+
+impl Printer {
+    fn begin(json: bool, deep: bool) -> Self {
+        Printer {
+            progress: Progress::begin(),
+            json,
+            deep,
+            hashing: None,
+        }
     }
-    let found = match report.findings {
-        0 => "nothing wrong".to_owned(),
-        1 => "1 finding".to_owned(),
-        more => format!("{more} findings"),
-    };
-    let hashed = match deep {
-        true => format!(", {} hashed", size(report.hashed)),
-        false => String::new(),
-    };
-    eprintln!(
-        "{found}: {} records, {} blobs, {} files{hashed}, in {:.1} s",
-        report.records,
-        report.blobs,
-        report.files,
-        progress.elapsed().as_secs_f64()
-    );
+
+    fn line(&mut self, line: Line, usage: bool) {
+        match line {
+            Line::Progress(value) => {
+                if let Ok(report) = serde_json::from_value(value) {
+                    self.progress(&report);
+                }
+            }
+            Line::Found(value) => match serde_json::from_value(value) {
+                Ok(Found::Finding(finding)) => self.finding(&finding),
+                Ok(Found::Usage(held)) if usage => {
+                    self.progress.clear();
+                    match self.json {
+                        true => println!("{}", serde_json::json!({ "usage": held })),
+                        false => println!(
+                            "usage: {}: {} manifests ({}), {} blobs ({})",
+                            held.repository,
+                            held.manifests,
+                            size(held.manifest_bytes),
+                            held.blobs,
+                            size(held.blob_bytes)
+                        ),
+                    }
+                }
+                // A newer server may find what this one has no words for; its report counts it.
+                Ok(Found::Usage(_)) | Err(_) => {}
+            },
+            Line::Done(_) | Line::Error(_) => {}
+        }
+    }
+
+    fn finding(&mut self, finding: &Finding) {
+        self.progress.clear();
+        match self.json {
+            true => println!("{}", serde_json::json!(finding)),
+            false => println!("{finding}"),
+        }
+    }
+
+    fn progress(&mut self, report: &Report) {
+        if report.hashed > 0 && self.hashing.is_none() {
+            self.hashing = Some(Instant::now());
+        }
+        let time = self.hashing.map(|since| since.elapsed());
+        self.progress.say(|_| match time {
+            Some(time) if report.hashed < report.bytes => hashing(report, time),
+            _ => format!("checking: {} records, {} blobs", report.records, report.blobs),
+        });
+    }
+
+    fn conclude(&self, report: &Report) {
+        if self.json {
+            println!("{}", serde_json::json!({ "checked": report }));
+        }
+        let found = match report.findings {
+            0 => "nothing wrong".to_owned(),
+            1 => "1 finding".to_owned(),
+            more => format!("{more} findings"),
+        };
+        let repaired = match report.repaired {
+            0 => String::new(),
+            repaired => format!(", {repaired} repaired"),
+        };
+        let hashed = match self.deep {
+            true => {
+                let time = self.hashing.map_or(Duration::ZERO, |since| since.elapsed());
+                let speed = match report.hashed {
+                    0 => String::new(),
+                    hashed => format!(" ({})", rate(hashed, time)),
+                };
+                format!(", {} hashed{speed}", size(report.hashed))
+            }
+            false => String::new(),
+        };
+        eprintln!(
+            "{found}{repaired}: {} records, {} blobs, {} files{hashed}, in {:.1} s",
+            report.records,
+            report.blobs,
+            report.files,
+            self.progress.elapsed().as_secs_f64()
+        );
+        if report.unsettled > 0 {
+            eprintln!(
+                "{} records were written by others each time that they were looked at; check again",
+                report.unsettled
+            );
+        }
+    }
+}
+
+/// How far the hashing is, and how long it will take.
+fn hashing(report: &Report, time: Duration) -> String {
+    let left = report.bytes - report.hashed;
+    let left = Duration::from_secs((time.as_secs_f64() * left as f64 / report.hashed.max(1) as f64) as u64);
+    format!(
+        "hashing: {} of {} ({}), {} left",
+        size(report.hashed),
+        size(report.bytes),
+        rate(report.hashed, time),
+        humantime::format_duration(left)
+    )
 }

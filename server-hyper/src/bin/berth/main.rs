@@ -4,10 +4,13 @@
 mod backup;
 mod check;
 mod fsck;
+mod gc;
+mod place;
 mod progress;
 mod restore;
 mod serve;
 mod settings;
+mod undo;
 mod version;
 
 use std::process::ExitCode;
@@ -29,7 +32,9 @@ use clap::{Parser, Subcommand};
   berth check --config /etc/berth.toml     say what that would do, and whether it can
   berth backup --data /srv/berth /mnt/b    back it up, while it serves
   berth restore /mnt/b --data /srv/new     make a registry out of that
-  berth fsck --deep --data /srv/berth      look at every record and every byte of a stopped one")]
+  berth fsck --deep --data /srv/berth      look at every record and every byte, while it serves
+  berth gc --dry-run --data /srv/berth     say what would be given back, and why
+  berth undelete team/app:v1               bring back what was deleted")]
 struct Berth {
     #[command(subcommand)]
     command: Command,
@@ -45,8 +50,16 @@ enum Command {
     Backup(backup::Backup),
     /// Make a registry out of a backup, and check it.
     Restore(restore::Restore),
-    /// Check that the records of a stopped registry agree with each other and with the blobs.
+    /// Check that records agree with each other and with the blobs, and repair them; also while a server runs.
     Fsck(fsck::Fsck),
+    /// Give back what nothing points at any more; or say what would go, and why.
+    Gc(gc::Gc),
+    /// Bring back a manifest or a tag that was deleted.
+    Undelete(undo::Undelete),
+    /// Say where a tag pointed, since when, and who moved it.
+    History(undo::History),
+    /// Point a tag where it pointed before.
+    Rollback(undo::Rollback),
     /// Print the version.
     Version(version::Version),
 }
@@ -58,6 +71,10 @@ fn main() -> ExitCode {
         Command::Backup(backup) => backup::run(&backup),
         Command::Restore(restore) => restore::run(&restore),
         Command::Fsck(fsck) => fsck::run(&fsck),
+        Command::Gc(gc) => gc::run(&gc),
+        Command::Undelete(undelete) => undo::undelete(&undelete),
+        Command::History(history) => undo::history(&history),
+        Command::Rollback(rollback) => undo::roll_back(&rollback),
         Command::Version(version) => version::run(&version),
     }
 }

@@ -1,28 +1,40 @@
 //! What long commands say on standard error while they work.
 
-use std::io::{IsTerminal as _, Write as _, stderr};
-use std::time::{Duration, Instant};
+use std::io::{IsTerminal as _, stderr};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// How often it says something.
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use registry_core::Timestamp;
+
+/// How often it says something where nothing can be drawn.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often a terminal is drawn on, per second.
+const DRAWN: u8 = 10;
+const WORDS: &str = "{wide_msg}";
+const BAR: &str = "{msg} [{bar:30}] {human_pos} of {human_len}, {per_sec:.0}, {eta} left";
 
-/// Says now and then how far a command is: on one line of a terminal, else on lines of their own.
+/// Says how far a command is: on one line of a terminal, else now and then on a line of its own.
 pub(crate) struct Progress {
     began: Instant,
     last: Instant,
-    terminal: bool,
-    /// Whether the line on the terminal is to be wiped.
-    said: bool,
+    /// `None` if standard error is no terminal.
+    line: Option<ProgressBar>,
+    /// What is being counted.
+    counting: Option<(String, Instant)>,
 }
 
 impl Progress {
     pub(crate) fn begin() -> Self {
         let now = Instant::now();
+        let line = stderr().is_terminal().then(|| {
+            let target = ProgressDrawTarget::stderr_with_hz(DRAWN);
+            ProgressBar::with_draw_target(None, target).with_style(style(WORDS))
+        });
         Progress {
             began: now,
             last: now,
-            terminal: stderr().is_terminal(),
-            said: false,
+            line,
+            counting: None,
         }
     }
 
@@ -32,22 +44,48 @@ impl Progress {
             return;
         }
         self.last = Instant::now();
-        let line = line(self.began.elapsed());
-        if self.terminal {
-            eprint!("\r\x1b[K{line}");
-            // A terminal that is gone misses nothing.
-            let _gone = stderr().flush();
-            self.said = true;
-        } else {
-            eprintln!("{line}");
+        let said = line(self.began.elapsed());
+        match &self.line {
+            Some(line) => {
+                revive(line);
+                line.set_message(said);
+            }
+            None => eprintln!("{said}"),
         }
+    }
+
+    /// Says that so many of so many are done; with a bar on a terminal, a rate, and the time that is left.
+    pub(crate) fn count(&mut self, what: &str, done: u64, of: u64) {
+        let began = match &self.counting {
+            Some((counted, began)) if counted == what => *began,
+            _ => {
+                let now = Instant::now();
+                if let Some(line) = &self.line {
+                    line.set_style(style(BAR));
+                    line.set_message(what.to_owned());
+                    line.reset();
+                }
+                self.counting = Some((what.to_owned(), now));
+                now
+            }
+        };
+        let of = of.max(done);
+        if let Some(line) = &self.line {
+            line.set_length(of);
+            line.set_position(done);
+            return;
+        }
+        self.say(|_| {
+            let speed = done as f64 / began.elapsed().as_secs_f64().max(0.001);
+            let left = (of - done) as f64 / speed.max(0.001);
+            format!("{what}: {done} of {of}, {speed:.0}/s, {left:.0} s left")
+        });
     }
 
     /// Leaves the line to somebody else. To be called before anything else is printed.
     pub(crate) fn clear(&mut self) {
-        if self.said {
-            eprint!("\r\x1b[K");
-            self.said = false;
+        if let Some(line) = &self.line {
+            line.finish_and_clear();
         }
     }
 
@@ -55,6 +93,18 @@ impl Progress {
     pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
+}
+
+fn revive(line: &ProgressBar) {
+    if line.is_finished() {
+        line.reset();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are those above.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("=> ")
 }
 
 /// A number of bytes for people.
@@ -83,8 +133,52 @@ pub(crate) fn rate(bytes: u64, time: Duration) -> String {
     )
 }
 
+/// A time for people.
+pub(crate) fn time(at: Timestamp) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(at.0);
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+/// A duration for people, to the second once it is that long.
+pub(crate) fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        seconds => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
+    }
+}
+
+/// Rows of text as columns: the first to the left, the others to the right.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell: &String| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(|(column, (cell, &width))| match column {
+                0 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            })
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
 /// Says why a command does nothing, or does not go on, with all causes.
 pub(crate) fn refuse(why: &dyn std::error::Error) -> std::process::ExitCode {
+    refuse_line(&causes(why))
+}
+
+/// An error with all its causes.
+pub(crate) fn causes(why: &dyn std::error::Error) -> String {
     let mut text = why.to_string();
     let mut cause = why.source();
     while let Some(error) = cause {
@@ -92,7 +186,7 @@ pub(crate) fn refuse(why: &dyn std::error::Error) -> std::process::ExitCode {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    refuse_line(&text)
+    text
 }
 
 /// The same for a text.
@@ -106,6 +200,15 @@ pub(crate) fn refuse_line(why: &str) -> std::process::ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        assert_eq!(
+            table(&[row(["blobs", "7"]), row(["a/b", "1000"])]),
+            "blobs     7\na/b    1000\n"
+        );
+    }
 
     #[test]
     fn sizes_are_told_in_the_unit_that_fits() {

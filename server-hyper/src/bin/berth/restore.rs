@@ -69,7 +69,7 @@ fn restore(args: &Restore, config: &Config) -> Result<ExitCode, BackupError> {
     })?;
     let checked = runtime.block_on(async {
         let stores = restoring.open(TokioRuntime::shared(), config.store_options().records())?;
-        Ok::<_, BackupError>(check(stores.kv, stores.bytes, true, args.json).await)
+        Ok::<_, BackupError>(check(stores.kv, stores.bytes, args.json).await)
     })?;
     let report = match checked {
         Ok(report) => report,

@@ -10,6 +10,7 @@ use clap::Args;
 use registry_auth::StaticPolicy;
 use registry_core::http::Service;
 use registry_core::wrappers::Authorized;
+use registry_gc::{Collector, Stop};
 use server_hyper::admin::Admin;
 use server_hyper::config::{Config, Durability, Loaded, Problem};
 use server_hyper::control::{Endpoint, Socket, Token};
@@ -81,6 +82,11 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     let tls = tls(loaded)?;
     let stores = stores(loaded)?;
     let metrics = Metrics::new();
+    let scrubber = config.scrub.options().map(|options| stores.scrubber(options));
+    if let Some(scrubber) = &scrubber {
+        metrics.watch_scrub(scrubber.clone());
+    }
+    metrics.collector(stores.collector.clone());
 
     // Nothing is allowed that no rule allows; the one rule there is so far is what `allow_anonymous` stands for.
     let registry = Authorized::around(Arc::clone(&stores.registry), StaticPolicy::open());
@@ -106,11 +112,13 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
         Some(address) => {
             let mut service = Admin::new(metrics, handle.clone(), stores.clone());
             if let Some(token) = token(config) {
-                service = service.control(Endpoint::new(token, stores.clone(), false));
+                service = service.control(Endpoint::new(token, stores.clone(), config.admin_tls));
             }
-            let admin = Server::builder()
-                .service(service)
-                .listen(address)
+            let mut builder = Server::builder().service(service).listen(address);
+            if let Some(tls) = tls.as_ref().filter(|_| config.admin_tls) {
+                builder = builder.tls(Arc::clone(tls));
+            }
+            let admin = builder
                 .bind()
                 .await
                 .map_err(|error| problem(loaded, "admin.listen", &error))?;
@@ -120,7 +128,12 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
 
     outlive_file_size_limits();
     stop_on_signals(&handle, config.limits.drain).map_err(|error| problem(loaded, "limits.drain", &error))?;
-    let mut background = vec![tokio::spawn(sweep(stores.clone(), config.collector.interval))];
+    let stop_collecting = Stop::new();
+    let mut background = vec![tokio::spawn(work(
+        stores.collector.clone(),
+        stop_collecting.clone(),
+    ))];
+    background.extend(scrubber.map(|scrubber| tokio::spawn(async move { scrubber.run().await })));
     background.extend(control(config, stores));
     if let Some(tls) = tls {
         background.push(tokio::spawn(Arc::clone(&tls).watch(config.tls.reload)));
@@ -139,6 +152,7 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     }
 
     let stopped = server.serve().await;
+    stop_collecting.stop();
     for task in background {
         task.abort();
     }
@@ -162,13 +176,16 @@ fn tls(loaded: &Loaded) -> Result<Option<Arc<Tls>>, Problem> {
 
 fn stores(loaded: &Loaded) -> Result<Stores, Problem> {
     let config = &loaded.config;
+    let settings = config.collector_settings();
     if config.memory {
-        return Ok(Stores::memory(config.lifetimes));
+        return Ok(Stores::memory(config.lifetimes).collecting(settings));
     }
     let options = config.store_options();
     #[cfg(feature = "omit-sync")]
     let options = server_hyper::omission::left_out(options).map_err(|why| Problem::of("durability", why))?;
-    Stores::open(&config.data, options).map_err(|error| problem(loaded, Config::key_of(&error), &error))
+    let stores = Stores::open(&config.data, options);
+    let stores = stores.map_err(|error| problem(loaded, Config::key_of(&error), &error))?;
+    Ok(stores.collecting(settings))
 }
 
 /// Says where the registry is, what it keeps, and how to begin.
@@ -186,7 +203,8 @@ fn announce(config: &Config, server: &Server, admin: Option<&Server>) {
     }
     if let Some(admin) = admin {
         let address = admin.local_addr();
-        tracing::info!("metrics and health at http://{address}/metrics, /healthz and /readyz");
+        let scheme = if config.admin_tls { "https" } else { "http" };
+        tracing::info!("metrics and health at {scheme}://{address}/metrics, /healthz and /readyz");
     }
     if config.memory {
         tracing::warn!("everything is kept in memory and gone when berth stops");
@@ -279,22 +297,7 @@ fn token(config: &Config) -> Option<Token> {
         .ok()
 }
 
-/// Gives back what was doomed, at once and then every `interval`, until aborted. Each run may be cut off anywhere.
-async fn sweep(stores: Stores, interval: Duration) {
-    loop {
-        match stores.janitor.run_once().await {
-            Ok(swept) if swept == Default::default() => {}
-            Ok(swept) => tracing::info!(
-                abandoned = swept.abandoned,
-                unlinked = swept.unlinked,
-                failed = swept.failed,
-                "gave back what nothing names"
-            ),
-            Err(error) => tracing::error!(
-                error = &error as &dyn Error,
-                "cannot give back what nothing names; trying again later"
-            ),
-        }
-        tokio::time::sleep(interval).await;
-    }
+/// Collects until told to stop, or aborted: it may be cut off anywhere.
+async fn work(collector: Collector, stop: Stop) {
+    collector.work(&stop).await;
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use server_hyper::config::{ConfigError, Flag, Loaded, Problem, load};
 
 /// Flags win over `BERTH_…` variables, those over the file, and that over the defaults.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Settings {
     /// Read this TOML file; berth.example.toml shows every key [env: BERTH_CONFIG]
     #[arg(long, value_name = "FILE")]
@@ -44,6 +44,16 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Those that say where a registry is and how its stores are kept.
+    pub(crate) fn of(config: Option<PathBuf>, data: Option<String>, set: Vec<String>) -> Self {
+        Settings {
+            config,
+            data,
+            set,
+            ..Settings::default()
+        }
+    }
+
     /// The configuration that flags, environment and file make together.
     pub(crate) fn load(&self) -> Result<Loaded, ConfigError> {
         load(self.config.as_deref(), std::env::vars_os(), &self.flags()?)
