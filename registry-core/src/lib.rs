@@ -18,6 +18,7 @@ mod registry;
 pub mod runtime;
 pub mod store;
 mod time;
+pub mod weakening;
 pub mod wrappers;
 
 pub use context::Context;

@@ -13,6 +13,7 @@ use crate::name::RepositoryName;
 use crate::registry::{BlobInfo, ByteStream, UploadId, UploadStatus, once};
 use crate::store::{Content, StoreError, UploadClaim};
 use crate::time::Timestamp;
+use crate::weakening::{Weakening, keep, lack};
 
 /// How often publishing reads its claim again when a writer that is being fenced off renewed it meanwhile.
 const CLAIM_READS: usize = 8;
@@ -63,6 +64,9 @@ impl LocalRegistry {
     /// slept too long finds out that it is gone before it writes. `asked` is a time before the claim was read: a writer
     /// that sleeps right after it read the claim has slept too.
     fn guarded(&self, claim: UploadClaim, asked: Timestamp, bytes: ByteStream) -> ByteStream {
+        if lack(Weakening::LateWriter) {
+            return bytes;
+        }
         let renew_after = self.renew_after();
         let (manifests, runtime) = (self.manifests.clone(), self.runtime.clone());
         Box::pin(stream::try_unfold(
@@ -111,6 +115,11 @@ impl LocalRegistry {
             None => guarded(once(head)),
             Some(rest) => guarded(Box::pin(once(head).chain(rest))),
         };
+        if lack(Weakening::PublishBeforeDurable) {
+            let (digest, size) = (*digest, received);
+            self.publish(&claim, &BlobInfo { digest, size }, Content::Uploaded)
+                .await?;
+        }
         let sealed = match bytes {
             None => self.uploads.seal(id, digest).await,
             Some(bytes) => {
@@ -204,13 +213,20 @@ impl LocalRegistry {
     }
 
     async fn publish(&self, claim: &UploadClaim, info: &BlobInfo, content: Content) -> Result<BlobInfo> {
-        self.look_for_bytes(&info.digest).await?;
+        if keep(Weakening::KeepWithoutLooking) {
+            self.look_for_bytes(&info.digest).await?;
+        }
         let mut reads = 0;
         loop {
             let current = self.manifests.upload(&claim.repository, &claim.id).await?;
             match self.manifests.publish(&current, info, content.clone()).await {
                 Err(why) if why.kind() == ErrorKind::UploadUnknown && reads < CLAIM_READS => reads += 1,
-                Err(why) => return Err(why),
+                Err(why) => {
+                    if lack(Weakening::UnknownOutcomeUnlinks) && why.kind() == ErrorKind::Unavailable {
+                        self.uploads.discard(&current.id).await;
+                    }
+                    return Err(why);
+                }
                 Ok(record) => {
                     if record.location != current.location {
                         self.uploads.discard(&current.id).await;

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use registry_core::store::{BlobStore, Location, StoreError, UploadStore};
+use registry_core::weakening::{Weakening, lack};
 use registry_core::{Algorithm, BlobRead, ByteStream, Digest, Hasher, UploadId};
 
 /// Bytes in memory, as objects named by the uploads that brought them.
@@ -72,8 +73,12 @@ impl Object {
         Ok(self.epoch)
     }
 
+    fn is_current(&self, epoch: u64) -> bool {
+        self.epoch == epoch || lack(Weakening::ResumeWithoutEpoch)
+    }
+
     fn append(&mut self, epoch: u64, chunk: &[u8]) -> Result<(), StoreError> {
-        if self.ended || self.epoch != epoch {
+        if self.ended || !self.is_current(epoch) {
             return Err(StoreError::Superseded);
         }
         if let Some(hasher) = &mut self.hasher {
@@ -197,7 +202,7 @@ impl UploadStore for MemoryBytes {
             lock(&object).append(epoch, &chunk)?;
         }
         let object = lock(&object);
-        if object.ended || object.epoch != epoch {
+        if object.ended || !object.is_current(epoch) {
             return Err(StoreError::Superseded);
         }
         Ok(object.length)

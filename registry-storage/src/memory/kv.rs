@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use registry_core::Timestamp;
 use registry_core::store::{Entry, Kv, KvError, Precondition, Stamp, Txn, Write};
+use registry_core::weakening::{Weakening, keep};
 
 use crate::clock::{self, Clock};
 use crate::limits;
@@ -127,11 +128,15 @@ impl Kv for MemoryKv {
             return Err(KvError::Conflict(broken));
         }
         state.last += 1;
-        let stamp = Stamp(state.last);
+        let position = Stamp(state.last);
+        let stamp = match keep(Weakening::StampsRepeat) {
+            true => position,
+            false => Stamp(1),
+        };
         for (index, write) in txn.writes.into_iter().enumerate() {
             let (key, value) = match write {
                 Write::Put(key, value) => (key, value),
-                Write::Append(prefix, value) => (limits::append_key(&prefix, stamp, index), value),
+                Write::Append(prefix, value) => (limits::append_key(&prefix, position, index), value),
                 Write::Delete(key) => {
                     state.entries.remove(&key);
                     continue;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use registry_core::store::{BlobRecord, BlobState, Content, Entry, Location, Txn, UploadClaim};
+use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{
     BlobInfo, Context, Digest, Error, ErrorKind, MountFrom, RepositoryName, Result, Timestamp, error,
 };
@@ -54,6 +55,13 @@ impl Records {
                 until: None,
             }));
         }
+        if lack(Weakening::DeferredOpens) {
+            let deferrals = keys::deferrals_of(digest, repository);
+            if let Some((key, entry)) = self.scan(&deferrals, None, 1).await?.pop() {
+                let until = None;
+                return Ok(Some(Belonging { key, entry, until }));
+            }
+        }
         Ok(self.unexpired_leases(repository, digest, now).await?.pop())
     }
 
@@ -87,15 +95,22 @@ impl Records {
     pub(super) fn bucket(&self, now: Timestamp) -> (Timestamp, Timestamp) {
         let length = (self.lifetimes.bucket.as_millis() as u64).max(1);
         let end = Timestamp((now.0 / length + 1) * length);
-        (end, end + self.lifetimes.grace)
+        match keep(Weakening::LeaseEndsWithItsBucket) {
+            true => (end, end + self.lifetimes.grace),
+            false => (end, Timestamp(end.0 - length) + self.lifetimes.grace),
+        }
     }
 
     /// Adds a lease in the current bucket, and its entry in the collector's queue, asserting at commit that the
     /// bucket is still the current one: so the lease lasts at least the grace from the moment it exists.
     pub(super) fn add_lease(&self, txn: Txn, repository: &str, digest: &Digest, now: Timestamp) -> Txn {
-        let (bucket_end, lease_end) = self.bucket(now);
-        txn.before(bucket_end)
-            .put(keys::lease(digest, lease_end, repository), MARK)
+        self.put_lease(txn.before(self.bucket(now).0), repository, digest, now)
+    }
+
+    /// The same without asserting the time.
+    fn put_lease(&self, txn: Txn, repository: &str, digest: &Digest, now: Timestamp) -> Txn {
+        let (_, lease_end) = self.bucket(now);
+        txn.put(keys::lease(digest, lease_end, repository), MARK)
             .put(keys::pending(lease_end, digest), MARK)
     }
 
@@ -119,6 +134,7 @@ impl Records {
         let lease = keys::lease(digest, self.bucket(now).1, repository);
         Ok(blob.state == BlobState::Live
             && (self.any_under(&keys::edges_of(digest, repository)).await?
+                || lack(Weakening::OlderLeaseSuffices)
                 || self.entry(&lease).await?.is_some()))
     }
 
@@ -140,7 +156,9 @@ impl Records {
 
     pub(super) async fn readable_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<BlobRecord> {
         let repository = self.known(name).await?;
-        let Some((blob, entry)) = self.find_blob(digest).await? else {
+        // A condemned one belongs nowhere, even if a lease of its next life is found below: its bytes may go any time.
+        let found = self.find_blob(digest).await?;
+        let Some((blob, entry)) = found.filter(|(blob, _)| blob.state == BlobState::Live) else {
             return Err(error::blob_unknown(digest));
         };
         let now = self.clock().await?;
@@ -171,8 +189,10 @@ impl Records {
         if self.is_told(&repository.id, digest, &blob, now).await? {
             return Ok(Attempt::Done(blob.record(digest, &entry)));
         }
-        let txn = self.assert_name(Txn::new().named("lease"), name, &repository, now);
-        let txn = belonging.assert(self.assert_live(txn, digest, &blob, &entry));
+        let mut txn = self.assert_name(Txn::new().named("lease"), name, &repository, now);
+        if keep(Weakening::LeaseWithoutLive) {
+            txn = belonging.assert(self.assert_live(txn, digest, &blob, &entry));
+        }
         self.commit_lease(txn, &repository, digest, now, blob, &entry)
             .await
     }
@@ -186,7 +206,10 @@ impl Records {
         blob: values::Blob,
         entry: &Entry,
     ) -> Result<Attempt<BlobRecord>> {
-        let txn = self.add_lease(txn, &repository.id, digest, now);
+        let txn = match keep(Weakening::LeaseTimedByEarlierRead) {
+            true => self.add_lease(txn, &repository.id, digest, now),
+            false => self.put_lease(txn, &repository.id, digest, now),
+        };
         Ok(match self.commit(txn).await? {
             Attempt::Again => Attempt::Again,
             Attempt::Done(stamp) => {
@@ -226,8 +249,10 @@ impl Records {
         if self.is_told(&repository.id, digest, &blob, now).await? {
             return Ok(Attempt::Done(Some(blob.record(digest, &entry))));
         }
-        let txn = self.assert_name(Txn::new().named("lease"), name, &repository, now);
-        let txn = source.assert(self.assert_live(txn, digest, &blob, &entry));
+        let mut txn = self.assert_name(Txn::new().named("lease"), name, &repository, now);
+        if keep(Weakening::LeaseWithoutLive) {
+            txn = source.assert(self.assert_live(txn, digest, &blob, &entry));
+        }
         Ok(
             match self
                 .commit_lease(txn, &repository, digest, now, blob, &entry)
@@ -366,9 +391,13 @@ impl Records {
         let found = self.find_blob(digest).await?;
 
         let mut txn = self.assert_name(Txn::new().named("publish"), &claim.repository, &repository, now);
-        txn = self
-            .consume(txn, claim, &upload)
-            .unchanged(&key, found.as_ref().map(|(_, entry)| entry));
+        txn = match keep(Weakening::PublishWithoutClaim) {
+            true => self.consume(txn, claim, &upload),
+            false => txn
+                .delete(keys::upload(&claim.id))
+                .delete(keys::expiry(upload.0.expires, &claim.id)),
+        };
+        txn = txn.unchanged(&key, found.as_ref().map(|(_, entry)| entry));
         let blob = match &found {
             // Keep or revive: the bytes that are there win.
             Some((blob, _)) if !blob.suspect => values::Blob {
@@ -378,7 +407,11 @@ impl Records {
             // Fresh, or swap: the new bytes win.
             _ => {
                 if let Some((lost, _)) = &found {
-                    txn = self.doom(txn, &lost.location, now, self.lifetimes.longest_read);
+                    let hold = match keep(Weakening::SwappedHeldTooShort) {
+                        true => self.lifetimes.longest_read,
+                        false => self.lifetimes.longest_write,
+                    };
+                    txn = self.doom(txn, &lost.location, now, hold);
                     txn = txn.delete(keys::inline(digest));
                 }
                 let location = match content {
@@ -397,14 +430,20 @@ impl Records {
                 }
             }
         };
-        if blob.location != claim.location {
-            txn = self.doom(txn, &claim.location, now, self.lifetimes.longest_write);
+        let revives = found
+            .as_ref()
+            .is_some_and(|(before, _)| before.state != BlobState::Live);
+        if blob.location != claim.location && (keep(Weakening::ReviveForgetsLoser) || !revives) {
+            txn = self.doom(txn, &claim.location, now, self.hold_for_writers());
         }
         let kept = found.filter(|(before, _)| !before.suspect && before.state == BlobState::Live);
         if kept.is_none() {
             txn = txn.put(&key, encode(&blob));
         }
-        let txn = self.add_lease(txn, &repository.id, digest, now);
+        let txn = match keep(Weakening::PublishTimedByEarlierRead) {
+            true => self.add_lease(txn, &repository.id, digest, now),
+            false => self.put_lease(txn, &repository.id, digest, now),
+        };
         Ok(match self.commit(txn).await? {
             Attempt::Done(stamp) => {
                 let entry = kept.map_or(

@@ -2,6 +2,7 @@
 
 use registry_core::manifest::{Child, ChildKind};
 use registry_core::store::{ManifestWrite, Stamp, Txn};
+use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{Children, Digest, Error, ErrorKind, Result, Timestamp};
 
 use super::pieces::Put;
@@ -101,7 +102,9 @@ impl Records {
         });
         let found = self.find_blob(digest).await?;
         let here = match &found {
-            Some((blob, _)) if blob.suspect && !may_defer => None,
+            Some((blob, _)) if blob.suspect && (!may_defer || lack(Weakening::DeferredForgetsSuspect)) => {
+                None
+            }
             Some(_) => self.belonging(repository, digest, now).await?,
             None => None,
         };
@@ -111,17 +114,23 @@ impl Records {
                 if !blob.suspect {
                     check_size(child, blob.size)?;
                 }
-                let txn = self.assert_live(edges.txn, digest, &blob, &entry);
-                edges.txn = belonging
-                    .assert(txn)
-                    .put(keys::edge(digest, repository, put), value);
+                let asserts = match may_defer {
+                    true => Weakening::DeferredAssertsNothing,
+                    false => Weakening::PutWithoutLive,
+                };
+                if keep(asserts) {
+                    edges.txn = belonging.assert(self.assert_live(edges.txn, digest, &blob, &entry));
+                }
+                edges.txn = edges.txn.put(keys::edge(digest, repository, put), value);
             }
             (found, _) if may_defer => {
                 // Holds the blob, now or once it is there, but opens nothing: that takes bytes brought here. Nor does
                 // it revive a condemned one; only a publish does, and that `remove` looks for edges again holds it.
-                edges.txn = edges
-                    .txn
-                    .unchanged(keys::blob(digest), found.as_ref().map(|(_, entry)| entry));
+                if keep(Weakening::DeferredAssertsNothing) {
+                    edges.txn = edges
+                        .txn
+                        .unchanged(keys::blob(digest), found.as_ref().map(|(_, entry)| entry));
+                }
                 edges.txn = edges.txn.put(keys::deferred(digest, repository, put), value);
                 edges.deferred = true;
             }
@@ -143,7 +152,9 @@ impl Records {
         match self.get::<values::Manifest>(&key).await? {
             Some((found, entry)) => {
                 check_size(child, found.size)?;
-                edges.txn = edges.txn.at(key, entry.stamp);
+                if keep(Weakening::IndexWithoutChildManifest) {
+                    edges.txn = edges.txn.at(key, entry.stamp);
+                }
             }
             None if may_defer => {
                 edges.txn = edges.txn.absent(key);

@@ -1,6 +1,7 @@
 //! Manifests and tags: putting, reading, deleting.
 
 use registry_core::store::{Entry, EventKind, KvError, ManifestWrite, TagMove, Txn};
+use registry_core::weakening::{Weakening, keep};
 use registry_core::{
     Children, Context, Digest, Error, ErrorKind, Expect, Manifest, PutOutcome, Reference, RepositoryName,
     Result, Tag, Timestamp, error,
@@ -85,8 +86,13 @@ impl Records {
         }
         let found = self.get::<values::Manifest>(&key).await?;
 
-        let mut txn = self.assert_name(Txn::new().named("put_manifest"), name, &repository, now);
-        txn = txn.unchanged(&key, found.as_ref().map(|(_, entry)| entry));
+        let mut txn = Txn::new().named("put_manifest");
+        if keep(Weakening::PutWithoutNameToId) || !repository.exists() {
+            txn = self.assert_name(txn, name, &repository, now);
+        }
+        if keep(Weakening::PutOverwritesBlindly) {
+            txn = txn.unchanged(&key, found.as_ref().map(|(_, entry)| entry));
+        }
         let manifest = match &found {
             // There already, and whole: what it names is held by the edges of the put that made it.
             Some((manifest, _))
@@ -106,7 +112,10 @@ impl Records {
                 manifest.clone()
             }
             replaced => {
-                let put = format!("{:032x}", self.runtime.random());
+                let put = match keep(Weakening::EdgesWithoutPutId) {
+                    true => format!("{:032x}", self.runtime.random()),
+                    false => digest.to_string(),
+                };
                 let cleared = match replaced {
                     Some((old, entry)) => {
                         let old = (old, entry.stamp);
@@ -250,7 +259,9 @@ impl Records {
         let id = repository.id.as_str();
         let now = self.clock().await?;
         let parents = keys::parents(id, &digest);
-        if let Some((key, parent)) = self.scan(&parents, None, 1).await?.pop() {
+        if let Some((key, parent)) = self.scan(&parents, None, 1).await?.pop()
+            && keep(Weakening::DeleteIgnoresParents)
+        {
             // An index that was deleted lists nothing any more, though that may not all be taken yet.
             if self.sweep_put(id, &key[parents.len()..]).await? || self.entry(&key).await?.is_none() {
                 return Ok(Attempt::Again);
@@ -266,8 +277,10 @@ impl Records {
         let mut txn = self
             .assert_name(asserting.named("delete_manifest"), name, &repository, now)
             .at(&key, entry.stamp)
-            .nothing_under(parents)
             .delete(key);
+        if keep(Weakening::DeleteIgnoresParents) {
+            txn = txn.nothing_under(parents);
+        }
         let fate = match self.has_trash() {
             true => Fate::Trash,
             false => Fate::Gone,

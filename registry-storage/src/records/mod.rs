@@ -36,6 +36,7 @@ use registry_core::store::{
     BlobRecord, Content, Entry, Event, EventKind, Kv, KvError, Lifetimes, Location, ManifestRecord,
     ManifestStore, ManifestWrite, Stamp, Txn, UploadClaim,
 };
+use registry_core::weakening::{Weakening, keep};
 use registry_core::{
     Algorithm, BlobInfo, Context, Descriptor, Digest, Error, ErrorKind, Manifest, MountFrom, Page,
     PutOutcome, Reference, RepositoryName, Result, Runtime, Tag, Timestamp, UploadId, error,
@@ -64,6 +65,8 @@ pub struct Records {
     kv: Arc<dyn Kv>,
     runtime: Arc<dyn Runtime>,
     lifetimes: Lifetimes,
+    /// More edges than these are taken in pieces.
+    edges_at_once: usize,
 }
 
 /// What a name means: the repository's id, and the record that says so, which every write asserts.
@@ -148,6 +151,17 @@ impl Records {
             kv,
             runtime,
             lifetimes,
+            edges_at_once: pieces::EDGES_AT_ONCE,
+        }
+    }
+
+    /// Takes more than so many edges of a deleted manifest in pieces, so that small worlds have pieces too.
+    #[cfg(feature = "testkit")]
+    #[must_use]
+    pub fn in_pieces_of(self, edges: usize) -> Self {
+        Records {
+            edges_at_once: edges.max(1),
+            ..self
         }
     }
 
@@ -281,6 +295,14 @@ impl Records {
             not_before: base + hold,
         };
         txn.before(base).put(keys::doomed(location), encode(&record))
+    }
+
+    /// How long a location is held for those who may still write to it.
+    fn hold_for_writers(&self) -> Duration {
+        match keep(Weakening::DoomedHeldTooShort) {
+            true => self.lifetimes.longest_write,
+            false => Duration::ZERO,
+        }
     }
 
     /// Adds what happened to the feed.

@@ -5,7 +5,8 @@
 //! go but those of the put that was deleted; a crash leaves the pieces that are not taken yet. An edge goes on telling
 //! "exists" until its piece is taken; so the lease of the dereferenced goes with the edge, not with the delete.
 
-use registry_core::store::{Entry, Txn};
+use registry_core::store::{Entry, Txn, Write};
+use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{Digest, Error, Result, Timestamp};
 
 use super::past::is_whole;
@@ -13,7 +14,7 @@ use super::values::{Fate, Piece, V1, decode, encode};
 use super::{Attempt, Records, keys, values};
 
 /// Most edges that go in one transaction: each is up to five writes. An image has some tens.
-const EDGES_AT_ONCE: usize = 500;
+pub(super) const EDGES_AT_ONCE: usize = 500;
 
 /// Pieces that are read at once.
 const PAGE: usize = 16;
@@ -39,7 +40,7 @@ impl Records {
         fate: Fate,
         now: Timestamp,
     ) -> Result<Txn> {
-        if children.blobs.len() + children.manifests.len() <= EDGES_AT_ONCE {
+        if children.blobs.len() + children.manifests.len() <= self.edges_at_once {
             return self.take_now(txn, of, children, fate, now).await;
         }
         // Pieces are taken later, when the other put's edges may have gone too.
@@ -47,16 +48,21 @@ impl Records {
             Fate::Replaced => Fate::Gone,
             fate => fate,
         };
+        if lack(Weakening::LeaseLeftBeforeSweep) {
+            for blob in &children.blobs {
+                txn = self.add_lease(txn, of.repository, blob, now);
+            }
+        }
         let blobs = children
             .blobs
-            .chunks(EDGES_AT_ONCE)
+            .chunks(self.edges_at_once)
             .map(|blobs| values::Children {
                 blobs: blobs.to_vec(),
                 ..values::Children::default()
             });
         let manifests = children
             .manifests
-            .chunks(EDGES_AT_ONCE)
+            .chunks(self.edges_at_once)
             .map(|manifests| values::Children {
                 manifests: manifests.to_vec(),
                 ..values::Children::default()
@@ -102,7 +108,9 @@ impl Records {
                 continue;
             }
             txn = match self.find_blob(blob).await? {
-                Some((_, entry)) if opened && fate != Fate::Purged => {
+                Some((_, entry))
+                    if opened && fate != Fate::Purged && keep(Weakening::DeleteLeavesNoLease) =>
+                {
                     self.add_lease(txn.at(keys::blob(blob), entry.stamp), of.repository, blob, now)
                 }
                 // What opened nothing leaves nothing that does. Out of the trash there is no grace: that was given
@@ -113,7 +121,10 @@ impl Records {
         for child in &children.manifests {
             txn = txn.delete(keys::parent(of.repository, child, of.put));
         }
-        Ok(txn)
+        match keep(Weakening::DeleteLeavesNoEntry) {
+            true => Ok(txn),
+            false => Ok(without_entries(txn)),
+        }
     }
 
     /// Consumes the pieces that are left of a put: whoever takes them meanwhile is faster.
@@ -153,7 +164,13 @@ impl Records {
             None => ("sweep_repository", Fate::Purged),
         };
         let txn = txn.named(transition).at(key, entry.stamp).delete(key);
-        let txn = self.take_now(txn, of, &piece.children, fate, now).await?;
+        let mut txn = self.take_now(txn, of, &piece.children, fate, now).await?;
+        if lack(Weakening::LeaseLeftBeforeSweep) {
+            txn.writes.retain(|write| !is_put_under(write, "lease/"));
+        }
+        if lack(Weakening::SweepLeavesNothing) && transition == "sweep_repository" {
+            txn = without_entries(txn);
+        }
         // Whoever was faster has taken it.
         let (Attempt::Done(_) | Attempt::Again) = self.commit(txn).await?;
         Ok(piece.children.blobs.len() + piece.children.manifests.len())
@@ -187,4 +204,14 @@ impl Records {
             _ => Ok(!self.look_past(prefix, None, 1).await?.entries.is_empty()),
         }
     }
+}
+
+fn is_put_under(write: &Write, table: &str) -> bool {
+    matches!(write, Write::Put(key, _) if key.starts_with(table))
+}
+
+/// The same, queueing nothing for the collector: for weakenings.
+pub(super) fn without_entries(mut txn: Txn) -> Txn {
+    txn.writes.retain(|write| !is_put_under(write, keys::PENDING));
+    txn
 }

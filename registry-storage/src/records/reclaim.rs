@@ -7,6 +7,7 @@ use registry_core::store::{
     Backlog, Begin, BlobState, Collected, Counts, Doomed, Entry, Expired, Explanation, Lead, Lifetimes,
     Location, Outlook, Pending, Reclaim, Run, RunEnd, Step, Terms, Txn, Untagged,
 };
+use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{Digest, Error, Result, Timestamp, UploadId};
 
 use super::values::{MARK, encode};
@@ -40,6 +41,13 @@ pub(super) enum Verdict {
     Unheld { blob: values::Blob, read: Entry },
 }
 
+/// Whether the step on a blob asks what holds it, and for its leases: before it is condemned and again before it is removed.
+fn looks_at(blob: &values::Blob) -> (bool, bool) {
+    let live = blob.state == BlobState::Live;
+    let looks = live || keep(Weakening::RemoveWithoutRecheck);
+    (looks, looks && (!live || keep(Weakening::CondemnIgnoresLeases)))
+}
+
 impl Records {
     async fn step(&self, txn: Txn, done: Collected) -> Result<Collected> {
         Ok(match self.commit(txn.named(done.name())).await? {
@@ -55,12 +63,23 @@ impl Records {
         Txn::new().at(&key, entry.stamp).delete(key)
     }
 
+    /// The same, of an entry that nothing calls for any more.
+    fn drop_pending(&self, entry: &Pending) -> Txn {
+        match keep(Weakening::PendingDroppedWithoutStamp) {
+            true => self.take(entry),
+            false => Txn::new().delete(keys::pending(entry.due, &entry.digest)),
+        }
+    }
+
     /// Where whatever a manifest holds a blob by is: nothing of it may be there when the blob is condemned or removed.
     pub(super) fn holding(digest: &Digest) -> [String; 3] {
         [
             keys::edges(digest),
             keys::deferrals(digest),
-            keys::trashed_edges(digest),
+            match keep(Weakening::TrashDoesNotHold) {
+                true => keys::trashed_edges(digest),
+                false => keys::edges(digest),
+            },
         ]
     }
 
@@ -88,7 +107,8 @@ impl Records {
         let Some((blob, read)) = self.find_blob(digest).await? else {
             return Ok(Verdict::Gone);
         };
-        if let Some((key, entry)) = self.holder(digest).await? {
+        let (looks, looks_at_leases) = looks_at(&blob);
+        if looks && let Some((key, entry)) = self.holder(digest).await? {
             return Ok(Verdict::Named { blob, key, entry });
         }
         // The last lease that is not over. Looks once into each bucket.
@@ -100,7 +120,7 @@ impl Records {
             last = Some((until, repository.to_owned()));
             after = keys::leases_ending(digest, until);
         }
-        if let Some((until, repository)) = last {
+        if let Some((until, repository)) = last.filter(|_| looks_at_leases) {
             return Ok(Verdict::Leased {
                 blob,
                 repository,
@@ -108,7 +128,9 @@ impl Records {
             });
         }
         Ok(match blob.state {
-            BlobState::Condemned { remove_after } if now < remove_after && !terms.alone => {
+            BlobState::Condemned { remove_after }
+                if now < remove_after && !terms.alone && keep(Weakening::SecondDelaySkipped) =>
+            {
                 Verdict::Condemned { blob, remove_after }
             }
             _ => Verdict::Unheld { blob, read },
@@ -132,12 +154,35 @@ impl Records {
         Ok(any)
     }
 
+    /// What may be removed next, given out as if it had been: for a weakening.
+    async fn condemned_locations(&self, now: Timestamp) -> Result<Vec<Doomed>> {
+        let mut found = Vec::new();
+        for (key, entry) in self.scan(keys::BLOB, None, LEASES).await? {
+            let blob: values::Blob = super::values::decode(&key, &entry)?;
+            if let BlobState::Condemned { remove_after } = blob.state
+                && remove_after <= now
+            {
+                found.push(Doomed {
+                    location: blob.location,
+                    not_before: remove_after,
+                    stamp: entry.stamp,
+                });
+            }
+        }
+        Ok(found)
+    }
+
     /// Puts an entry back for when it can be looked at again. One that is not due yet stays as it is.
     async fn requeue(&self, entry: &Pending, at: Timestamp, now: Timestamp) -> Result<Collected> {
         if now < entry.due {
             return Ok(Collected::Waits);
         }
-        let txn = self.take(entry).put(keys::pending(at, &entry.digest), MARK);
+        // Edges are looked for in one table after the other, and one that moved meanwhile (out of the trash, say) may be
+        // seen in none; so that there are none is asserted.
+        let txn = Records::holding(&entry.digest)
+            .into_iter()
+            .fold(self.take(entry), Txn::nothing_under)
+            .put(keys::pending(at, &entry.digest), MARK);
         self.step(txn, Collected::Requeued).await
     }
 
@@ -147,10 +192,10 @@ impl Records {
         let mut freed = 0;
         let done = match self.judge(digest, terms, now).await? {
             Verdict::Gone => {
-                let txn = self.take(entry).absent(keys::blob(digest));
+                let txn = self.drop_pending(entry).absent(keys::blob(digest));
                 self.step(txn, Collected::Dropped).await?
             }
-            Verdict::Named { .. } => self.step(self.take(entry), Collected::Dropped).await?,
+            Verdict::Named { .. } => self.step(self.drop_pending(entry), Collected::Dropped).await?,
             Verdict::Leased { until, .. } => self.requeue(entry, until, now).await?,
             // An older entry of the queue does not shorten the second delay.
             Verdict::Condemned { remove_after, .. } => self.requeue(entry, remove_after, now).await?,
@@ -158,12 +203,16 @@ impl Records {
                 // "No unexpired lease" is asserted as "no lease", so those that are over go first.
                 let over = self.leases_over(terms, now);
                 while self.remove_leases(digest, over, now).await? {}
-                let nothing_holds_it = Records::holding(digest).into_iter().fold(
-                    self.take(entry)
-                        .at(keys::blob(digest), read.stamp)
-                        .nothing_under(keys::leases(digest)),
-                    Txn::nothing_under,
-                );
+                let (looks, looks_at_leases) = looks_at(&blob);
+                let mut nothing_holds_it = self.take(entry).at(keys::blob(digest), read.stamp);
+                if looks {
+                    nothing_holds_it = Records::holding(digest)
+                        .into_iter()
+                        .fold(nothing_holds_it, Txn::nothing_under);
+                }
+                if looks_at_leases {
+                    nothing_holds_it = nothing_holds_it.nothing_under(keys::leases(digest));
+                }
                 match blob.state {
                     BlobState::Live => self.condemn(nothing_holds_it, digest, blob, terms, now).await?,
                     BlobState::Condemned { remove_after } => {
@@ -200,10 +249,13 @@ impl Records {
             state: BlobState::Condemned { remove_after },
             ..blob
         };
-        let txn = nothing_holds_it
-            .before(base)
-            .put(keys::blob(digest), encode(&condemned))
-            .put(keys::pending(remove_after, digest), MARK);
+        let mut txn = nothing_holds_it.put(keys::blob(digest), encode(&condemned));
+        if keep(Weakening::CondemnTimedByEarlierRead) {
+            txn = txn.before(base);
+        }
+        if keep(Weakening::CondemnConsumesEntry) {
+            txn = txn.put(keys::pending(remove_after, digest), MARK);
+        }
         self.step(txn, Collected::Condemned).await
     }
 
@@ -216,10 +268,11 @@ impl Records {
         not_before: Timestamp,
         now: Timestamp,
     ) -> Result<Collected> {
-        let txn = nothing_holds_it
-            .not_before(not_before)
-            .delete(keys::blob(digest))
-            .delete(keys::inline(digest));
+        let mut txn = nothing_holds_it;
+        if keep(Weakening::SecondDelaySkipped) {
+            txn = txn.not_before(not_before);
+        }
+        let txn = txn.delete(keys::blob(digest)).delete(keys::inline(digest));
         // Whoever could still be reading began before the second delay did.
         let txn = self.doom(txn, &blob.location, now, self.lifetimes.longest_write);
         self.step(txn, Collected::Removed).await
@@ -255,7 +308,11 @@ impl Reclaim for Records {
 
     async fn doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>> {
         let now = self.clock().await?;
-        self.doomed_until(after, limit, Some(now)).await
+        let mut doomed = self.doomed_until(after, limit, Some(now)).await?;
+        if lack(Weakening::UnlinkBeforeRemove) {
+            doomed.extend(self.condemned_locations(now).await?);
+        }
+        Ok(doomed)
     }
 
     async fn all_doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>> {
@@ -294,13 +351,14 @@ impl Reclaim for Records {
         if now < upload.expires {
             return Ok(false);
         }
-        let txn = Txn::new()
-            .named("abandon")
-            .at(&key, entry.stamp)
-            .not_before(upload.expires)
-            .delete(key)
-            .delete(keys::expiry(upload.expires, id));
-        let txn = self.doom(txn, &upload.location, now, self.lifetimes.longest_write);
+        let mut txn = Txn::new().named("abandon").not_before(upload.expires);
+        if keep(Weakening::AbandonWithoutStamp) {
+            txn = txn.at(&key, entry.stamp);
+        }
+        txn = txn.delete(key).delete(keys::expiry(upload.expires, id));
+        if keep(Weakening::ClaimSweptWithoutDoom) {
+            txn = self.doom(txn, &upload.location, now, self.hold_for_writers());
+        }
         Ok(matches!(self.commit(txn).await?, Attempt::Done(_)))
     }
 

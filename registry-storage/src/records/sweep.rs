@@ -1,9 +1,11 @@
 //! Cleaning up what deleted repositories have left, in pieces.
 
 use registry_core::store::{Entry, Txn};
+use registry_core::weakening::{Weakening, lack};
 use registry_core::{Context, Digest, Error, Result};
 
 use super::past::is_whole;
+use super::pieces::without_entries;
 use super::values::{Fate, decode};
 use super::{Attempt, Records, keys, values};
 
@@ -36,7 +38,10 @@ impl Records {
                     now,
                 )
                 .await?;
-            if let Attempt::Done(txn) = removed {
+            if let Attempt::Done(mut txn) = removed {
+                if lack(Weakening::SweepLeavesNothing) {
+                    txn = without_entries(txn);
+                }
                 self.commit(txn).await?;
             }
         }

@@ -5,6 +5,7 @@ use registry_core::manifest::ParsedManifest;
 use registry_core::store::{
     BlobState, DeletedTag, EventKind, KeptTag, Order, TagChange, TagMove, Trashed, Txn, Undeleted, Undo,
 };
+use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{
     Context, Digest, Error, ErrorKind, Page, Reference, RepositoryName, Result, Tag, Timestamp, error,
 };
@@ -121,10 +122,12 @@ impl Records {
             let trashed = keys::trashed(blob, of.repository, of.put);
             let opened = self.entry(&trashed).await?.is_some() || self.entry(&edge).await?.is_some();
             let found = self.find_blob(blob).await?;
-            let asserted = restored
-                .txn
-                .unchanged(keys::blob(blob), found.as_ref().map(|(_, entry)| entry));
-            restored.txn = asserted.delete(trashed);
+            if keep(Weakening::UndeleteWithoutChildren) {
+                restored.txn = restored
+                    .txn
+                    .unchanged(keys::blob(blob), found.as_ref().map(|(_, entry)| entry));
+            }
+            restored.txn = restored.txn.delete(trashed);
             if !opened {
                 // What did not open before does not now. An edge that was lost, since its record was damaged, is made
                 // again so too: until the manifest is put once more.
@@ -132,7 +135,9 @@ impl Records {
                     .txn
                     .put(keys::deferred(blob, of.repository, of.put), value.clone());
                 restored.deferred = true;
-            } else if found.is_some_and(|(blob, _)| !blob.suspect && blob.state == BlobState::Live) {
+            } else if found.is_some_and(|(blob, _)| !blob.suspect && blob.state == BlobState::Live)
+                || lack(Weakening::UndeleteWithoutChildren)
+            {
                 restored.txn = restored.txn.put(edge, value.clone());
             } else {
                 restored.missing.push(*blob);
@@ -142,6 +147,7 @@ impl Records {
             let key = keys::manifest(of.repository, child);
             restored.txn = match self.entry(&key).await? {
                 Some(entry) => restored.txn.at(key, entry.stamp),
+                None if lack(Weakening::UndeleteWithoutChildren) => restored.txn,
                 None if may_defer => {
                     restored.deferred = true;
                     restored.txn.absent(key)

@@ -1,6 +1,7 @@
 //! Claims: which uploads there are, where their bytes go, and until when they may be written.
 
 use registry_core::store::{Entry, Location, Txn, UploadClaim};
+use registry_core::weakening::{Weakening, keep};
 use registry_core::{Algorithm, RepositoryName, Result, UploadId, error};
 
 use super::values::{MARK, V1, encode};
@@ -145,9 +146,13 @@ impl Records {
             return Err(error::upload_unknown(&claim.id));
         };
         // Whoever writes for it goes on believing in the claim until that expires, and may begin a write until then.
-        let believed = self.clock().await?.max(read.0.expires);
+        let now = self.clock().await?;
+        let believed = match keep(Weakening::DoomedHeldFromCommit) {
+            true => now.max(read.0.expires),
+            false => now,
+        };
         let txn = self.consume(Txn::new().named("cancel"), claim, &read);
-        let txn = self.doom(txn, &read.0.location, believed, self.lifetimes.longest_write);
+        let txn = self.doom(txn, &read.0.location, believed, self.hold_for_writers());
         Ok(self.commit(txn).await?.map(|_| ()))
     }
 }

@@ -189,3 +189,27 @@ fn a_push_replaces_lost_bytes_even_if_the_blob_is_condemned_while_it_looks_at_th
         interrupted
     });
 }
+
+#[test]
+fn a_pull_is_not_led_to_the_location_of_a_blobs_earlier_life() {
+    at_every_point(async |house, at| {
+        let blob = house.push("a", b"content").await;
+        to(&house, Collected::Condemned).await;
+        house.clock.advance(3 * HOUR); // the second delay is over
+        let other = house.clone();
+        house.interrupted.arm(
+            at,
+            Box::pin(async move {
+                other.collect().await;
+                other.push("a", b"content").await;
+            }),
+        );
+        let found = house.slow_records.blob(&name("a"), &blob.digest).await;
+        let interrupted = !house.interrupted.disarm();
+        if let Ok(found) = found {
+            let record = house.records.blob_record(&blob.digest).await.unwrap().unwrap();
+            assert_eq!(found.location, record.location, "interrupted at {at}");
+        }
+        interrupted
+    });
+}

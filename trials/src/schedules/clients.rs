@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use registry_core::store::Undo;
 use registry_core::{
     ByteStream, Children, Context, Digest, ErrorKind, MountFrom, PutManifest, Registry, RepositoryName,
     Result, Tag, UploadId, once,
@@ -36,10 +37,12 @@ pub(super) enum Op {
     DeleteTag,
     DeleteBlob,
     DeleteRepository,
+    Undelete,
+    Purge,
 }
 
 impl Op {
-    const ALL: [Op; 16] = [
+    const ALL: [Op; 18] = [
         Op::Push,
         Op::PushInParts,
         Op::LeaveUpload,
@@ -56,6 +59,8 @@ impl Op {
         Op::DeleteTag,
         Op::DeleteBlob,
         Op::DeleteRepository,
+        Op::Undelete,
+        Op::Purge,
     ];
 
     /// What is done in a world: some of all, since a world in which everything happens hides what takes a few things
@@ -63,8 +68,11 @@ impl Op {
     pub(super) fn menu(dice: &mut Dice) -> Vec<Op> {
         let share = 2 + dice.below(3);
         let mut menu: Vec<Op> = Op::ALL.into_iter().filter(|_| dice.once_in(share)).collect();
-        // Something has to come in.
+        // Something has to come in, and what is taken back must have gone.
         menu.push(*dice.pick(&[Op::Push, Op::PushImage, Op::PushInParts]));
+        if menu.contains(&Op::Undelete) || menu.contains(&Op::Purge) {
+            menu.extend([Op::PushImage, Op::DeleteManifest]);
+        }
         menu
     }
 }
@@ -151,9 +159,17 @@ impl Client {
                 self.put(&name, &index, Children::Required).await
             }
             Op::PushImage => self.push_image(&name).await,
+            Op::Undelete => {
+                let digest = self.manifest(&name, true);
+                let back = self.code.records.undelete(&self.ctx, &name, &digest, None);
+                back.await.map(drop)
+            }
+            Op::Purge => {
+                let digest = self.manifest(&name, true);
+                self.code.records.purge(&self.ctx, &name, &digest).await
+            }
             Op::DeleteManifest => {
-                let manifests = &self.code.world.library.manifests;
-                let digest = manifests[self.dice.below(manifests.len())].digest;
+                let digest = self.manifest(&name, false);
                 self.code
                     .registry
                     .delete_manifest(&self.ctx, &name, &digest)
@@ -173,6 +189,16 @@ impl Client {
 
     fn tag(&mut self) -> Tag {
         ["a", "b"][self.dice.below(2)].parse().expect("a tag")
+    }
+
+    /// Mostly one that is there, or in the trash.
+    fn manifest(&mut self, name: &RepositoryName, in_trash: bool) -> Digest {
+        let there = self.code.world.manifests_of(name.as_str(), in_trash);
+        if !there.is_empty() && !self.dice.once_in(4) {
+            return *self.dice.pick(&there);
+        }
+        let manifests = &self.code.world.library.manifests;
+        manifests[self.dice.below(manifests.len())].digest
     }
 
     fn image(&mut self) -> Made {

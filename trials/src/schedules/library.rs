@@ -43,7 +43,7 @@ impl Library {
         // The one kept in the records, the other not.
         let lengths: &[usize] = match dice.below(5) {
             0 => &[9],
-            1..=3 => &[40],
+            1..=2 => &[40],
             _ => &[40, 9],
         };
         let contents: Vec<Bytes> = lengths

@@ -1,4 +1,32 @@
-//! Schedules.
+//! Schedules of the real code: [`LocalRegistry`], [`Records`] and the collector's steps, on the memory store, polled one
+//! task at a time in an order that a seed decides.
+//!
+//! A schedule is a small world: one or two blobs, two repositories, a few clients who push, resume, mount, read, put,
+//! delete and undelete some of them, one or two collectors with a janitor, a clock that is often moved to just where
+//! something becomes due, and misfortune: tasks that are dropped where they wait, commits whose answer is lost or that
+//! fail, bytes that vanish or seem to, writes that land late. Before every get, scan, commit and look at bytes, and once
+//! more after a commit, everybody else may go on; so there may be any number of commits and moves of the clock between
+//! any two reads, and between a read and its commit. After every commit, unlink, write and move of the clock an onlooker, who reads
+//! the records with code of his own, looks at the promises of `registry_gc::model`. In the end everybody stops, things may be
+//! pushed once more, and one collector that works alone must leave no residue.
+//!
+//! # Why our own executor suffices
+//!
+//! A checker of threads (loom, shuttle) replaces mutexes, atomics and threads, since between any two of their operations
+//! another thread may run. The code on trial has none whose order matters: between two awaits it touches its own values, and
+//! the stores, each of whose operations is one critical section. So whatever two threads could do to each other they can do
+//! at an await before a store's operation, and there everybody gets his turn. What the stores do inside an operation is
+//! for their own suites.
+//!
+//! # Guards
+//!
+//! With the feature `weaken` each guard of the code that the model has a weakening for can be left out, and the search must find
+//! what that breaks. Where the code has two guards for what is one in the model, both go together: a lease and an
+//! edge assert that the blob is live and that it belongs, either of which implies the other at commit. `IDLE` has
+//! those without which nothing breaks, and says why.
+//!
+//! [`LocalRegistry`]: registry_core::LocalRegistry
+//! [`Records`]: registry_storage::records::Records
 
 mod clients;
 mod library;
@@ -13,7 +41,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use registry_gc::model::COVERED;
+use registry_gc::model::{COVERED, Weakening};
+
+/// Guards of the model that the code does without, and why.
+const IDLE: &[(Weakening, &str)] = &[(
+    Weakening::DoomedHeldFromCommit,
+    "the code counts from the commit: no writer goes on writing on a claim that it read longer ago than a quarter of the \
+     longest write, which is what late-writer leaves out",
+)];
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -116,6 +151,62 @@ impl Search {
     }
 }
 
+/// A guard of the code, by the name that the model has for its weakening.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard {
+    number: usize,
+}
+
+impl Guard {
+    /// All of them, in the model's order.
+    pub fn all() -> impl Iterator<Item = Guard> {
+        (0..Weakening::ALL.len()).map(|number| Guard { number })
+    }
+
+    /// The guard whose weakening has this name.
+    pub fn named(name: &str) -> Option<Guard> {
+        Guard::all().find(|guard| guard.name() == name)
+    }
+
+    /// The weakening's name, as the model writes it.
+    pub fn name(self) -> String {
+        Weakening::ALL[self.number].name()
+    }
+
+    /// What breaks in the model without it.
+    pub fn promise(self) -> &'static str {
+        Weakening::ALL[self.number].harm().1.name()
+    }
+
+    /// Why nothing breaks in the code without it, if that is so.
+    pub fn idle(self) -> Option<&'static str> {
+        IDLE.iter()
+            .find(|(weakening, _)| *weakening == Weakening::ALL[self.number])
+            .map(|(_, why)| *why)
+    }
+
+    /// Leaves it out from now on, in the whole process.
+    ///
+    /// # Errors
+    /// If this build cannot.
+    pub fn leave_out(self) -> Result<(), &'static str> {
+        #[cfg(feature = "weaken")]
+        {
+            use registry_core::weakening;
+            weakening::leave_out(Some(weakening::Weakening::ALL[self.number]));
+            Ok(())
+        }
+        #[cfg(not(feature = "weaken"))]
+        Err("this build keeps all guards; build it with --features weaken")
+    }
+}
+
+/// Puts every guard in force again.
+pub fn keep_all() {
+    #[cfg(feature = "weaken")]
+    registry_core::weakening::leave_out(None);
+}
+
 /// One schedule step by step, and what it broke.
 pub fn replay(seed: u64) -> (Vec<String>, Option<Violation>) {
     let outcome = world::play(seed, true);
@@ -125,4 +216,44 @@ pub fn replay(seed: u64) -> (Vec<String>, Option<Violation>) {
         found: broken.found,
     });
     (outcome.trace, violation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guards_of_the_code_are_those_of_the_model() {
+        let names = |all: Vec<String>| all.join(" ");
+        let code = registry_core::weakening::Weakening::ALL
+            .iter()
+            .map(|guard| format!("{guard:?}"));
+        let model = Weakening::ALL.iter().map(|guard| format!("{guard:?}"));
+        assert_eq!(
+            names(code.collect()),
+            names(model.collect()),
+            "in this order, since they are told by their number"
+        );
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_schedule() {
+        for seed in 0..5 {
+            let ((one, _), (other, _)) = (replay(seed), replay(seed));
+            assert_eq!(one, other);
+        }
+    }
+
+    #[test]
+    fn no_schedule_breaks_a_promise() {
+        let search = Search {
+            seed: 1,
+            schedules: 300,
+            violations: 1,
+            threads: 2,
+        };
+        let report = search.run(&|_| {});
+        assert!(report.violations.is_empty(), "{:?}", report.violations);
+        assert_eq!(report.schedules, 300);
+    }
 }

@@ -209,7 +209,15 @@ impl Oracle {
             let began = self.began(at.task);
             let mut others = self.belonged.iter().filter(|((other, _), _)| other != id);
             let elsewhere = others.any(|((_, digest), step)| digest == blob && *step >= began);
-            if txn.name != "publish" && !(txn.name == "lease" && elsewhere) {
+            let opened = |edge: &Edge| edge.repository == *id && edge.blob == *blob;
+            let comes_back = before.trashed.iter().any(opened);
+            let may = match txn.name {
+                "publish" => true,
+                "lease" => elsewhere,
+                "undelete" => comes_back,
+                _ => false,
+            };
+            if !may {
                 let found = format!("{} makes {blob} belong to repository {id}", txn.name);
                 return Err(Broken::of(Promise::Belonging, found));
             }
@@ -219,11 +227,16 @@ impl Oracle {
             .keys()
             .filter(|blob| !self.view.blobs.contains_key(blob))
         {
-            let held = before.edges.iter().chain(&before.deferred);
-            if held.clone().any(|edge| edge.blob == *blob) {
+            if before.holding().any(|edge| edge.blob == *blob) {
                 let found = format!("{} takes the record of {blob}, which has an edge", txn.name);
                 return Err(Broken::of(Promise::Safety, found));
             }
+        }
+        let put =
+            |edge: &&Edge| txn.name == "put_manifest" && !self.view.has_edge(&edge.repository, &edge.blob);
+        if let Some(edge) = before.edges.iter().find(put) {
+            let found = format!("a put takes the edge to {} away", edge.blob);
+            return Err(Broken::of(Promise::Grace, found));
         }
         if txn.name == "publish"
             && let Some((digest, repository)) = leased.first()
@@ -347,6 +360,13 @@ impl Oracle {
     }
 
     fn safety(&self, pairs: &BTreeSet<(&String, &Digest)>) -> Verdict {
+        // What is in the trash comes back whole.
+        for edge in &self.view.trashed {
+            if self.view.blobs.get(&edge.blob).is_none_or(Blob::is_condemned) {
+                let found = format!("{} is condemned or gone, and has an edge in the trash", edge.blob);
+                return Err(Broken::of(Promise::Safety, found));
+            }
+        }
         for (id, digest) in pairs {
             let state = match self.view.blobs.get(digest) {
                 Some(blob) if !blob.is_condemned() => continue,
@@ -420,9 +440,7 @@ impl Oracle {
             return leaks(format!("nothing names the bytes at {file}"));
         }
         let held: BTreeSet<&Digest> = view
-            .edges
-            .iter()
-            .chain(&view.deferred)
+            .holding()
             .map(|edge| &edge.blob)
             .chain(view.pending.iter().map(|(_, digest)| digest))
             .collect();
@@ -434,14 +452,23 @@ impl Oracle {
             .iter()
             .map(|((id, _), manifest)| (id.as_str(), manifest.put.as_str()))
             .collect();
-        for edge in view.edges.iter().chain(&view.deferred) {
-            if !puts.contains(&(edge.repository.as_str(), edge.put.as_str())) {
+        let trashed: BTreeSet<(&str, &str)> = view
+            .trash
+            .iter()
+            .map(|((id, _), trashed)| (id.as_str(), trashed.manifest.put.as_str()))
+            .collect();
+        for (edge, owners) in (view.edges.iter().map(|edge| (edge, vec![&puts])))
+            .chain(view.deferred.iter().map(|edge| (edge, vec![&puts, &trashed])))
+            .chain(view.trashed.iter().map(|edge| (edge, vec![&trashed])))
+        {
+            let put = (edge.repository.as_str(), edge.put.as_str());
+            if !owners.iter().any(|owners| owners.contains(&put)) && !view.is_to_be_taken(edge) {
                 let (blob, id) = (&edge.blob, &edge.repository);
                 return leaks(format!("no manifest has the edge to {blob} in repository {id}"));
             }
         }
         let live = view.live();
-        for (id, digest) in view.manifests.keys() {
+        for (id, digest) in view.manifests.keys().chain(view.trash.keys()) {
             if !live.contains(id.as_str()) && !view.dropped.contains(id) {
                 return leaks(format!(
                     "manifest {digest} is in repository {id}, which no name means and nobody sweeps"
@@ -467,12 +494,7 @@ impl Oracle {
     pub(super) fn residue(&self, bytes: &MemoryBytes) -> Verdict {
         let view = &self.view;
         let left = |what: String| Err(Broken::of(Promise::Residue, what));
-        let held: BTreeSet<&Digest> = view
-            .edges
-            .iter()
-            .chain(&view.deferred)
-            .map(|edge| &edge.blob)
-            .collect();
+        let held: BTreeSet<&Digest> = view.holding().map(|edge| &edge.blob).collect();
         // Leases that have run out are inert. They go when the blob is collected, so not while an edge holds it.
         let leases = view.leases.iter().filter(|(blob, _, _)| !held.contains(blob));
         let counts = [
@@ -481,6 +503,10 @@ impl Oracle {
             ("queue entries", view.pending.len()),
             ("doomed locations", view.doomed.len()),
             ("deleted repositories", view.dropped.len()),
+            ("manifests in the trash", view.trash.len()),
+            ("edges to be taken", view.pieces.len()),
+            ("edges of the trash", view.trashed.len()),
+            ("dates of the trash", view.purges.len()),
             ("expiries", view.others.get("expiry").copied().unwrap_or_default()),
         ];
         if let Some((what, count)) = counts.iter().find(|(_, count)| *count > 0) {

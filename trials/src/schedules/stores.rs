@@ -9,7 +9,7 @@ use futures_util::{FutureExt, StreamExt};
 use registry_core::store::{
     BlobStore, Entry, Kv, KvError, Location, Precondition, Stamp, StoreError, Txn, UploadStore, Write,
 };
-use registry_core::{Algorithm, BlobRead, ByteStream, Digest, Timestamp, UploadId};
+use registry_core::{Algorithm, BlobRead, ByteStream, Digest, Timestamp, UploadId, once};
 
 use super::scheduler::pause;
 use super::world::World;
@@ -108,6 +108,26 @@ fn precondition(it: &Precondition) -> String {
 pub(super) struct PausingBytes(pub(super) Arc<World>);
 
 impl PausingBytes {
+    /// As a store does that sends each piece in a request of its own: what lands late may be the first of it.
+    async fn by_requests(
+        &self,
+        id: &UploadId,
+        algorithm: Algorithm,
+        at: Option<u64>,
+        mut bytes: ByteStream,
+    ) -> Result<u64, StoreError> {
+        let mut length = match at {
+            Some(at) => at,
+            None => self.0.bytes.received(id).await?,
+        };
+        while let Some(piece) = bytes.next().await {
+            let piece = once(piece.map_err(StoreError::Sender)?);
+            length = self.0.bytes.append(id, algorithm, Some(length), piece).await?;
+            self.0.wrote();
+        }
+        Ok(length)
+    }
+
     /// The write that was begun lands late, or not at all.
     fn landing_late(&self, bytes: ByteStream) -> ByteStream {
         let world = self.0.clone();
@@ -188,11 +208,11 @@ impl UploadStore for PausingBytes {
     ) -> Result<u64, StoreError> {
         pause().await;
         self.0.trace(|| format!("appends to {id}"));
-        let appended = self
-            .0
-            .bytes
-            .append(id, algorithm, at, self.landing_late(bytes))
-            .await;
+        let bytes = self.landing_late(bytes);
+        let appended = match self.0.by_requests {
+            true => self.by_requests(id, algorithm, at, bytes).await,
+            false => self.0.bytes.append(id, algorithm, at, bytes).await,
+        };
         self.0.wrote();
         pause().await;
         appended

@@ -63,6 +63,19 @@ pub(super) struct Edge {
     pub(super) put: String,
 }
 
+/// Edges of a deleted put that are still to be taken.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Piece {
+    #[serde(flatten)]
+    pub(super) children: Children,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Trashed {
+    pub(super) manifest: Manifest,
+    pub(super) until: Timestamp,
+}
+
 /// All records at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
@@ -73,6 +86,13 @@ pub(super) struct View {
     pub(super) inline: BTreeMap<Digest, Digest>,
     pub(super) edges: BTreeSet<Edge>,
     pub(super) deferred: BTreeSet<Edge>,
+    /// Edges of what is in the trash: they hold and open nothing.
+    pub(super) trashed: BTreeSet<Edge>,
+    pub(super) trash: BTreeMap<Place, Trashed>,
+    /// When something in the trash is looked at.
+    pub(super) purges: Vec<Timestamp>,
+    /// By repository id and put id.
+    pub(super) pieces: Vec<(String, String, Piece)>,
     pub(super) leases: BTreeSet<(Digest, String, Timestamp)>,
     pub(super) pending: BTreeSet<(Timestamp, Digest)>,
     pub(super) uploads: BTreeMap<String, Upload>,
@@ -135,6 +155,18 @@ impl View {
             "deferred" => {
                 self.deferred.insert(edge(rest)?);
             }
+            "trashed" => {
+                self.trashed.insert(edge(rest)?);
+            }
+            "trash" => {
+                self.trash.insert(place(rest)?, json(entry)?);
+            }
+            "purge" => self.purges.push(time(rest.split('/').next()?)?),
+            "piece" => {
+                let mut parts = rest.splitn(3, '/');
+                let (id, put) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+                self.pieces.push((id, put, json(entry)?));
+            }
             "lease" => {
                 let mut parts = rest.splitn(3, '/');
                 let (digest, end) = (parts.next()?.parse().ok()?, time(parts.next()?)?);
@@ -191,6 +223,18 @@ impl View {
         self.has_edge(repository, digest) || self.is_leased(repository, digest, now)
     }
 
+    /// Every edge that keeps its blob from being removed.
+    pub(super) fn holding(&self) -> impl Iterator<Item = &Edge> {
+        self.edges.iter().chain(&self.deferred).chain(&self.trashed)
+    }
+
+    /// Whether a piece of this put is to take the edge.
+    pub(super) fn is_to_be_taken(&self, edge: &Edge) -> bool {
+        self.pieces.iter().any(|(id, put, piece)| {
+            *id == edge.repository && *put == edge.put && piece.children.blobs.contains(&edge.blob)
+        })
+    }
+
     /// Every repository and blob that belongs to it.
     pub(super) fn belonging(&self, now: Timestamp) -> impl Iterator<Item = (&String, &Digest)> {
         let edges = self.edges.iter().map(|edge| (&edge.repository, &edge.blob));
@@ -209,6 +253,8 @@ impl View {
         let pending = self.pending.iter().map(|(due, _)| *due);
         let uploads = self.uploads.values().map(|upload| upload.expires);
         let doomed = self.doomed.iter().map(|doomed| doomed.not_before);
-        pending.chain(uploads).chain(doomed)
+        let trash = self.trash.values().map(|trashed| trashed.until);
+        let purges = self.purges.iter().copied();
+        pending.chain(uploads).chain(doomed).chain(trash).chain(purges)
     }
 }

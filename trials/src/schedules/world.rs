@@ -38,8 +38,11 @@ const LIFETIMES: Lifetimes = Lifetimes {
     upload_idle: Duration::from_secs(240),
     longest_write: Duration::from_secs(120),
     longest_read: Duration::from_secs(300),
-    undo: Duration::from_secs(240),
+    undo: Duration::from_secs(180),
 };
+
+/// So that an image of two blobs is deleted in pieces.
+const EDGES_AT_ONCE: usize = 1;
 
 /// Rounds of the clock and a lone collector after which nothing may be left.
 const ROUNDS: usize = 40;
@@ -61,6 +64,8 @@ pub(super) struct World {
     pub(super) bytes: MemoryBytes,
     pub(super) lifetimes: Lifetimes,
     pub(super) library: Library,
+    /// Whether each piece of an append is a request of its own.
+    pub(super) by_requests: bool,
     oracle: Mutex<Oracle>,
     broken: Mutex<Option<Broken>>,
     covered: Mutex<BTreeSet<&'static str>>,
@@ -157,6 +162,7 @@ impl World {
                 }
             }
             "put_manifest" if puts("deferred/") => self.cover("put_manifest (deferred)"),
+            "sweep_manifest" => self.cover("delete_manifest (in pieces)"),
             "" => {}
             name => self.cover(name),
         }
@@ -241,6 +247,19 @@ impl World {
         self.oracle().view.names.get(name).cloned()
     }
 
+    /// The manifests under the name, or those in its trash.
+    pub(super) fn manifests_of(&self, name: &str, in_trash: bool) -> Vec<Digest> {
+        let view = &self.oracle().view;
+        let Some(id) = view.names.get(name) else {
+            return Vec::new();
+        };
+        let here = |(place, digest): &(String, Digest)| (place == id).then_some(*digest);
+        match in_trash {
+            true => view.trash.keys().filter_map(here).collect(),
+            false => view.manifests.keys().filter_map(here).collect(),
+        }
+    }
+
     /// An operation did not do what was asked for. It may have its reasons, but it may not fail by itself.
     pub(super) fn refused(&self, what: &str, why: &Error) {
         self.trace(|| format!("{what}: {why}"));
@@ -279,7 +298,7 @@ pub(super) struct Code {
 impl Code {
     fn on(world: &Arc<World>) -> Code {
         let kv = Arc::new(PausingKv(world.clone()));
-        let records = Records::new(kv, world.scheduler.clone(), world.lifetimes);
+        let records = Records::new(kv, world.scheduler.clone(), world.lifetimes).in_pieces_of(EDGES_AT_ONCE);
         let bytes = Arc::new(PausingBytes(world.clone()));
         Code {
             world: world.clone(),
@@ -304,7 +323,9 @@ impl Code {
         for entry in &due {
             self.records.collect(entry).await?;
         }
-        Ok(!due.is_empty())
+        let pieces = self.records.sweep_manifests(1).await?;
+        let trash = self.records.purge_trash(1).await?;
+        Ok(!due.is_empty() || pieces || trash)
     }
 
     /// Takes the steps beside the queue, one after the other. Not by the collector itself: that would have one of several work at a
@@ -421,8 +442,13 @@ pub(super) fn play(seed: u64, traced: bool) -> Outcome {
         scheduler: Scheduler::new(ManualClock::at(BEGIN), dice.fork()),
         kv: MemoryKv::new(),
         bytes: MemoryBytes::new(),
-        lifetimes: LIFETIMES,
+        lifetimes: Lifetimes {
+            // Without a trash, what is deleted leaves a grace and nothing else.
+            undo: LIFETIMES.undo * u32::from(dice.once_in(2)),
+            ..LIFETIMES
+        },
         library: Library::draw(&mut dice),
+        by_requests: dice.once_in(2),
         oracle: Mutex::default(),
         broken: Mutex::default(),
         covered: Mutex::default(),
@@ -454,7 +480,7 @@ pub(super) fn play(seed: u64, traced: bool) -> Outcome {
         let ending = ending(&code, &mut dice);
         drive(ending);
     }
-    let outcome = Outcome {
+    Outcome {
         broken: lock(&world.broken).take(),
         covered: std::mem::take(&mut *lock(&world.covered)),
         steps: world.scheduler.step(),
@@ -463,8 +489,7 @@ pub(super) fn play(seed: u64, traced: bool) -> Outcome {
             .as_ref()
             .map(|trace| std::mem::take(&mut *lock(trace)))
             .unwrap_or_default(),
-    };
-    outcome
+    }
 }
 
 /// Who is in this world: a few clients, each of whom does a few of the things that can be done here.

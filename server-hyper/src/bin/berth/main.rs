@@ -15,6 +15,12 @@ mod version;
 
 use std::process::ExitCode;
 
+// Guards that can be left out are for a search of schedules, never for keeping anything.
+const _: () = assert!(
+    !registry_core::weakening::BUILT_IN,
+    "berth is not built with the feature weaken"
+);
+
 use clap::{Parser, Subcommand};
 
 /// An OCI registry in one binary: docker, podman, containerd, helm and oras push to it and pull from it.
