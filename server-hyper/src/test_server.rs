@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use registry_core::Registry;
 use registry_core::http::Service;
+use registry_core::store::{Lifetimes, Terms};
+use registry_gc::{Collector, RunOptions, Stop, Summary};
 
 use crate::runtime::TokioRuntime;
 use crate::server::{Handle, Server};
-use crate::stores::memory_registry;
+use crate::stores::Stores;
 
 /// A registry on a port of its own on loopback, open to anyone, gone when it is dropped.
 ///
@@ -33,6 +35,7 @@ use crate::stores::memory_registry;
 pub struct TestServer {
     address: SocketAddr,
     handle: Handle,
+    collector: Option<Collector>,
 }
 
 impl TestServer {
@@ -43,7 +46,17 @@ impl TestServer {
     /// # Errors
     /// If no port of loopback is to be had.
     pub async fn in_memory() -> io::Result<Self> {
-        Self::serving(memory_registry()).await
+        Self::on(Stores::memory(Lifetimes::default())).await
+    }
+
+    /// A registry on these stores, which may be short-lived ones: [`Stores::memory`] takes lifetimes.
+    ///
+    /// # Errors
+    /// As for [`in_memory`](TestServer::in_memory).
+    pub async fn on(stores: Stores) -> io::Result<Self> {
+        let mut server = Self::serving(stores.registry).await?;
+        server.collector = Some(stores.collector);
+        Ok(server)
     }
 
     /// A registry of the caller's.
@@ -58,7 +71,24 @@ impl TestServer {
             .await?;
         let (address, handle) = (server.local_addr(), server.handle());
         tokio::spawn(server.serve());
-        Ok(TestServer { address, handle })
+        Ok(TestServer {
+            address,
+            handle,
+            collector: None,
+        })
+    }
+
+    /// One pass of the collector over all that is due, or more, as `terms` say. A test server never collects by itself.
+    ///
+    /// # Errors
+    /// As of [`Collector::run`].
+    ///
+    /// # Panics
+    /// If it serves a registry of the caller's, of which it knows no stores.
+    pub async fn collect(&self, terms: Terms) -> registry_core::Result<Summary> {
+        let collector = self.collector.as_ref().expect("a registry on stores of its own");
+        let options = RunOptions { terms };
+        collector.run(&options, &Stop::new(), &mut |_| {}).await
     }
 
     /// Where it listens.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use http::Method;
 use registry_core::http::Service;
-use registry_core::store::Lifetimes;
+use registry_core::store::{Lifetimes, Terms};
+use registry_gc::{RunOptions, Stop};
 use server_hyper::admin::Admin;
 use server_hyper::metrics::Metrics;
 use server_hyper::{Server, Stores, TokioRuntime};
@@ -144,4 +145,41 @@ async fn each_request_is_one_line_without_its_query_and_credentials() {
         assert_eq!(line[key], value, "{key} in {line}");
     }
     assert!(line["ms"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn the_collectors_steps_its_queue_and_its_last_run_are_metrics() {
+    let stores = Stores::memory(Lifetimes::default());
+    let metrics = Metrics::new();
+    metrics.collector(stores.collector.clone());
+    let service = Service::new(Arc::clone(&stores.registry), TokioRuntime::shared());
+    let registry = start(Server::builder().service(service).listen(loopback())).await;
+    let digest = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let push = format!("/v2/a/b/blobs/uploads/?digest={digest}");
+    let mut client = http1(registry.address).await;
+    let pushed = soon(client.send_request(request(Method::POST, &push, "hello"))).await;
+    assert_eq!(read(pushed.unwrap()).await.0, 201);
+    let terms = Terms {
+        grace: Some(Duration::ZERO),
+        alone: true,
+    };
+    let (options, stop) = (RunOptions { terms }, Stop::new());
+    stores.collector.run(&options, &stop, &mut |_| {}).await.unwrap();
+    let text = metrics.text();
+    for line in [
+        r#"berth_collector_steps_total{outcome="condemned"} 1"#,
+        r#"berth_collector_steps_total{outcome="removed"} 1"#,
+        r#"berth_collector_steps_total{outcome="failed"} 0"#,
+        "berth_collector_given_back_bytes_total 5",
+        "berth_collector_runs_total 1",
+        "berth_collector_queue_due 0",
+        "berth_collector_queue_overdue_seconds 0",
+        "berth_collector_doomed 0",
+    ] {
+        assert!(text.lines().any(|told| told.starts_with(line)), "{line}\n{text}");
+    }
+    assert!(
+        text.contains("berth_collector_last_run_timestamp_seconds 1"),
+        "{text}"
+    );
 }

@@ -3,6 +3,7 @@
 mod support;
 
 use http::Method;
+use registry_core::store::Terms;
 use server_hyper::TestServer;
 use tokio::net::TcpStream;
 
@@ -50,4 +51,32 @@ async fn a_test_has_a_whole_registry_of_its_own_until_it_drops_it() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_test_collects_when_it_says_so() {
+    let registry = TestServer::in_memory().await.unwrap();
+    let mut client = http1(registry.addr()).await;
+    let digest = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let push = format!("/v2/a/b/blobs/uploads/?digest={digest}");
+    let pushed = soon(client.send_request(request(Method::POST, &push, "hello"))).await;
+    assert_eq!(read(pushed.unwrap()).await.0, 201);
+    let blob = format!("/v2/a/b/blobs/{digest}");
+    let kept = registry.collect(Terms::default()).await.unwrap();
+    assert_eq!(kept.counts.looked_at, 0);
+    let head = soon(client.send_request(request(Method::GET, &blob, ""))).await;
+    assert_eq!(read(head.unwrap()).await.0, 200);
+    let gone = registry
+        .collect(Terms {
+            grace: Some(std::time::Duration::ZERO),
+            alone: true,
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        (gone.counts.condemned, gone.counts.removed, gone.counts.bytes),
+        (1, 1, 5)
+    );
+    let head = soon(client.send_request(request(Method::GET, &blob, ""))).await;
+    assert_eq!(read(head.unwrap()).await.0, 404);
 }

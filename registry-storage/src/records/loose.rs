@@ -8,11 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use registry_core::store::{Event, EventKind, TagMove, Txn, Untagged};
+use registry_core::store::{Event, EventKind, KvError, TagMove, Txn, Untagged};
 use registry_core::{Context, Digest, ErrorKind, RepositoryName, Result, Timestamp};
 
 use super::values::{MARK, V1, decode, encode};
-use super::{Attempt, Records, keys, values};
+use super::{Attempt, Records, failed, keys, values};
 
 /// Most referrers of a deleted subject that are noted with it. The others are noted when they are put or lose a tag.
 const REFERRERS: usize = 1000;
@@ -20,9 +20,17 @@ const REFERRERS: usize = 1000;
 impl Records {
     /// Follows the feed for at most `limit` events. Whether there are more.
     pub(super) async fn try_follow(&self, limit: usize) -> Result<Attempt<bool>> {
-        let cursor = self.get::<values::Cursor>(keys::FOLLOWED).await?;
-        let (read, entry) = cursor.unzip();
-        let after = read.map(|cursor| cursor.after);
+        let txn = Txn::new();
+        let (txn, after) = match self.kv.get(keys::FOLLOWED).await {
+            Ok(Some(entry)) => {
+                let cursor: values::Cursor = decode(keys::FOLLOWED, &entry)?;
+                (txn.at(keys::FOLLOWED, entry.stamp), Some(cursor.after))
+            }
+            Ok(None) => (txn.absent(keys::FOLLOWED), None),
+            // Where it was is not known, so from the beginning: that notes nothing that is not so.
+            Err(KvError::Damaged { .. }) => (txn.damaged(keys::FOLLOWED), None),
+            Err(other) => return Err(failed(other)),
+        };
         let events = self.scan_past(keys::EVENT, after.as_deref(), limit).await?;
         let Some((last, _)) = events.last() else {
             return Ok(Attempt::Done(false));
@@ -38,10 +46,7 @@ impl Records {
             v: V1,
             after: last.clone(),
         };
-        let mut txn = Txn::new()
-            .named("follow")
-            .unchanged(keys::FOLLOWED, entry.as_ref())
-            .put(keys::FOLLOWED, encode(&cursor));
+        let mut txn = txn.put(keys::FOLLOWED, encode(&cursor));
         let mut ids = BTreeMap::<RepositoryName, Option<String>>::new();
         for ((name, digest), since) in loose {
             if !ids.contains_key(&name) {
@@ -95,9 +100,14 @@ impl Records {
     /// Notes since when a manifest is loose, instead of what was noted before.
     async fn note_loose(&self, txn: Txn, id: &str, digest: &Digest, since: Timestamp) -> Result<Txn> {
         let key = keys::loose(id, digest);
-        let txn = match self.get::<values::Loose>(&key).await? {
-            Some((before, _)) => txn.delete(keys::loosened(before.since, id, digest)),
-            None => txn,
+        let txn = match self.kv.get(&key).await {
+            Ok(Some(entry)) => {
+                let before: values::Loose = decode(&key, &entry)?;
+                txn.delete(keys::loosened(before.since, id, digest))
+            }
+            // Its entry in the queue stays, and is found not to be the latest.
+            Ok(None) | Err(KvError::Damaged { .. }) => txn,
+            Err(other) => return Err(failed(other)),
         };
         Ok(txn
             .put(key, encode(&values::Loose { v: V1, since }))
@@ -184,6 +194,6 @@ impl Records {
     }
 
     async fn forget_loose(&self, txn: Txn) -> Result<Attempt<bool>> {
-        Ok(self.commit(txn.named("follow")).await?.map(|_| false))
+        Ok(self.commit(txn).await?.map(|_| false))
     }
 }

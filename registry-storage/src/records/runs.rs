@@ -16,7 +16,7 @@ const FORGOTTEN: usize = 1000;
 impl Records {
     /// The lead as it is recorded, over or not, and a transaction that asserts it. One that is damaged is nobody's.
     async fn read_lead(&self) -> Result<(Option<Lead>, Txn)> {
-        let txn = Txn::new().named("lead");
+        let txn = Txn::new();
         let entry = match self.kv.get(keys::LEAD).await {
             Ok(entry) => entry,
             Err(KvError::Damaged { .. }) => return Ok((None, txn.damaged(keys::LEAD))),
@@ -68,7 +68,7 @@ impl Records {
 
     pub(super) async fn do_renew(&self, lead: &Lead, lasting: Duration) -> Result<Option<Lead>> {
         let now = self.clock().await?;
-        let txn = Txn::new().named("lead").at(keys::LEAD, lead.stamp);
+        let txn = Txn::new().at(keys::LEAD, lead.stamp);
         Ok(
             match self.put_lead(txn, &lead.node, &lead.run, now + lasting).await? {
                 Attempt::Done(lead) => Some(lead),
@@ -78,7 +78,7 @@ impl Records {
     }
 
     pub(super) async fn do_resign(&self, lead: &Lead) -> Result<()> {
-        let txn = Txn::new().named("lead").at(keys::LEAD, lead.stamp);
+        let txn = Txn::new().at(keys::LEAD, lead.stamp);
         self.commit(txn.delete(keys::LEAD)).await?;
         Ok(())
     }

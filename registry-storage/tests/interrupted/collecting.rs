@@ -1,7 +1,9 @@
 //! Collecting.
 
+use std::sync::{Arc, Mutex};
+
 use registry_core::store::{BlobStore, Collected, ManifestStore, Reclaim};
-use registry_core::{ErrorKind, MountFrom, PutManifest, Registry, once};
+use registry_core::{ErrorKind, MountFrom, PutManifest, Reference, Registry, once};
 
 use crate::harness::*;
 
@@ -209,6 +211,87 @@ fn a_pull_is_not_led_to_the_location_of_a_blobs_earlier_life() {
         if let Ok(found) = found {
             let record = house.records.blob_record(&blob.digest).await.unwrap().unwrap();
             assert_eq!(found.location, record.location, "interrupted at {at}");
+        }
+        interrupted
+    });
+}
+
+#[test]
+fn a_tag_set_while_its_manifest_goes_by_policy_leads_to_a_whole_image() {
+    at_every_point(async |house, at| {
+        let blob = house.push("a", b"layer").await;
+        let untagged = PutManifest {
+            tags: Vec::new(),
+            ..PutManifest::tagged(tag("t"), OCI, image(&blob, ""))
+        };
+        house
+            .registry
+            .put_manifest(&house.ctx, &name("a"), untagged)
+            .await
+            .unwrap();
+        while house.records.follow(10).await.unwrap() {}
+        let now = house.records.time().await.unwrap();
+        let found = house.records.untagged(now, None, 10).await.unwrap().remove(0);
+        let (other, write) = (
+            house.clone(),
+            PutManifest::tagged(tag("t"), OCI, image(&blob, "")),
+        );
+        house.interrupted.arm(
+            at,
+            Box::pin(async move {
+                other
+                    .registry
+                    .put_manifest(&other.ctx, &name("a"), write)
+                    .await
+                    .unwrap();
+            }),
+        );
+        let deleted = house.slow_records.delete_untagged(&found).await.unwrap();
+        let interrupted = !house.interrupted.disarm();
+        assert_ne!(deleted, interrupted, "what has a tag was deleted");
+        if interrupted {
+            house.live_for(80 * HOUR).await;
+            let tagged = Reference::Tag(tag("t"));
+            let manifest = house.registry.get_manifest(&house.ctx, &name("a"), &tagged).await;
+            assert_eq!(manifest.unwrap().info.digest, found.digest);
+            assert_eq!(house.read("a", &blob.digest).await.as_deref(), Ok(&b"layer"[..]));
+        }
+        interrupted
+    });
+}
+
+#[test]
+fn a_manifest_put_while_its_blob_is_collected_without_grace_is_whole_or_refused() {
+    let terms = registry_core::store::Terms {
+        grace: Some(std::time::Duration::ZERO),
+        alone: false,
+    };
+    at_every_point(async |house, at| {
+        let blob = house.push("a", b"layer").await;
+        let (other, put) = (
+            house.clone(),
+            PutManifest::tagged(tag("t"), OCI, image(&blob, "")),
+        );
+        let outcome = Arc::new(Mutex::new(None));
+        let told = outcome.clone();
+        house.interrupted.arm(
+            at,
+            Box::pin(async move {
+                let put = other.registry.put_manifest(&other.ctx, &name("a"), put).await;
+                *told.lock().unwrap() = Some(put.map(drop));
+            }),
+        );
+        for entry in house.records.queued(None, 10).await.unwrap() {
+            house.slow_records.collect_on(&entry, &terms).await.unwrap();
+        }
+        let interrupted = !house.interrupted.disarm();
+        match outcome.lock().unwrap().take() {
+            None => assert!(!interrupted),
+            Some(Err(why)) => assert_eq!(why.kind(), ErrorKind::ManifestBlobUnknown),
+            Some(Ok(())) => {
+                house.live_for(80 * HOUR).await;
+                assert_eq!(house.read("a", &blob.digest).await.as_deref(), Ok(&b"layer"[..]));
+            }
         }
         interrupted
     });

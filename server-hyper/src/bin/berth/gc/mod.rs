@@ -140,6 +140,7 @@ fn collect(args: &Gc) -> Result<ExitCode, String> {
             && let Ok(how_far) = serde_json::from_value::<HowFar>(how_far)
         {
             let what = match how_far.phase {
+                Phase::Untagged => "deleting untagged manifests",
                 Phase::Sweep => "cleaning up what was deleted",
                 Phase::Uploads => "ending uploads",
                 Phase::Blobs => "looking at blobs",
