@@ -296,3 +296,28 @@ fn every_value_is_shown_as_the_file_writes_it() {
     fs::write(&path, text).unwrap();
     assert_eq!(load(Some(&path), [], &[]).unwrap().config, Config::default());
 }
+
+#[test]
+fn the_collector_works_as_its_keys_say() {
+    let told = file("[collector]\ninterval = \"10s\"\nworkers = 2\nrate = 0\nuntagged = \"720h\"\n");
+    let settings = read(told).unwrap().config.collector_settings();
+    assert_eq!((settings.interval.as_secs(), settings.workers), (10, 2));
+    assert_eq!(settings.rate, None, "as many as go");
+    assert_eq!(
+        settings.policy.untagged.map(|kept| kept.as_secs()),
+        Some(720 * 3600)
+    );
+    let told = file("[collector]\nuntagged = \"\"\n");
+    assert_eq!(
+        read(told).unwrap().config.collector_settings().policy.untagged,
+        None
+    );
+    for wrong in [
+        "[collector]\nuntagged = \"0s\"\n",
+        "[collector]\nworkers = 0\n",
+        "[collector]\ninterval = \"0s\"\n",
+    ] {
+        let refused = read(file(wrong)).unwrap_err();
+        assert!(refused.contains("collector."), "{refused}");
+    }
+}

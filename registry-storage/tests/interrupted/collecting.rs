@@ -285,7 +285,8 @@ fn a_manifest_put_while_its_blob_is_collected_without_grace_is_whole_or_refused(
             house.slow_records.collect_on(&entry, &terms).await.unwrap();
         }
         let interrupted = !house.interrupted.disarm();
-        match outcome.lock().unwrap().take() {
+        let outcome = outcome.lock().unwrap().take();
+        match outcome {
             None => assert!(!interrupted),
             Some(Err(why)) => assert_eq!(why.kind(), ErrorKind::ManifestBlobUnknown),
             Some(Ok(())) => {
