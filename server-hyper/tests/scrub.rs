@@ -23,7 +23,7 @@ use registry_core::{
     BlobRead, Context, Digest, ErrorKind, LocalRegistry, Options, PutManifest, Reference, Registry,
     RepositoryName, Runtime, Timestamp, once,
 };
-use registry_gc::{DOUBTS, Janitor, ScrubOptions, ScrubStatus, Scrubber};
+use registry_gc::{Collector, DOUBTS, RunOptions, ScrubOptions, ScrubStatus, Scrubber, Settings, Stop};
 use registry_storage::clock::ManualClock;
 use registry_storage::fs::FsBytes;
 use registry_storage::memory::MemoryKv;
@@ -491,12 +491,14 @@ async fn a_blob_that_is_collected_meanwhile_is_no_finding() {
     let collect = async move {
         for _ in 0..4 {
             clock.advance(WEEK);
-            for entry in records.due(100).await.unwrap() {
+            for entry in records.due(None, 100).await.unwrap() {
                 records.collect(&entry).await.unwrap();
             }
         }
-        let swept = Janitor::new(records, blobs).run_once().await.unwrap();
-        assert_eq!(swept.unlinked, 1);
+        let collector = Collector::new(records, blobs, TokioRuntime::shared(), Settings::default());
+        let (options, stop) = (RunOptions::default(), Stop::new());
+        let summary = collector.run(&options, &stop, &mut |_| {}).await.unwrap();
+        assert_eq!(summary.counts.unlinked, 1);
     };
     *house.disk.collected.lock().unwrap() = Some(Box::pin(collect));
     house.clock.advance(WEEK);

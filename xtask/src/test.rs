@@ -35,7 +35,7 @@ struct Step {
 }
 
 /// The jobs in order: the quick ones first, so that a slip shows early.
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 19] = [
     Step {
         name: "format",
         about: "rustfmt changes nothing",
@@ -80,6 +80,26 @@ const STEPS: [Step; 15] = [
         name: "conformance-actix",
         about: "the official suite against the actix example",
         work: conformance_actix,
+    },
+    Step {
+        name: "schedules",
+        about: "no order of the code's steps breaks a promise",
+        work: |shell| trials::schedules(shell.quiet),
+    },
+    Step {
+        name: "guards",
+        about: "each rule taken away from the code breaks a promise",
+        work: |shell| trials::guards(shell.quiet),
+    },
+    Step {
+        name: "replay",
+        about: "what the code commits, the model does too",
+        work: |shell| trials::replay(shell.quiet),
+    },
+    Step {
+        name: "stress",
+        about: "the collector takes nothing from clients that push, delete and read",
+        work: |shell| trials::stress(shell.quiet),
     },
     Step {
         name: "syncs",

@@ -14,6 +14,9 @@ const SEED: &str = "20261121";
 /// The engines that keep records.
 const ENGINES: [&str; 2] = ["lmdb", "sled"];
 
+/// The trials that run a server; the others have its parts within them.
+const BESIDE_A_SERVER: [&str; 3] = ["crash", "faults", "stress"];
+
 /// Kills a berth under load, on each engine.
 pub(crate) fn crash(quiet: bool) -> Result<String> {
     build()?;
@@ -64,6 +67,44 @@ pub(crate) fn syncs(quiet: bool) -> Result<String> {
     Ok("15,000 cut points; each kind of sync is missed when it is left out".to_owned())
 }
 
+/// Runs the code under a scheduler that tries orders of its steps.
+pub(crate) fn schedules(quiet: bool) -> Result<String> {
+    build()?;
+    run(quiet, "schedules", &["--schedules", "30000"])?;
+    Ok("30,000 schedules".to_owned())
+}
+
+/// The same with each guard of the contract left out of the code, in a build of its own that never holds a berth.
+pub(crate) fn guards(quiet: bool) -> Result<String> {
+    let apart = target().join("weaken");
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(root())
+        .args(["run", "--quiet", "--locked", "--release", "-p", "trials"])
+        .args(["--features", "weaken", "--bin", "schedules", "--target-dir"])
+        .arg(&apart)
+        .args(["--", "--weaken", "all"]);
+    ensure!(
+        watched(&mut cargo, quiet)?,
+        "a guard that was left out was not missed"
+    );
+    Ok("each guard is missed".to_owned())
+}
+
+/// Asks the model whether it would do what the records commit under stress.
+pub(crate) fn replay(quiet: bool) -> Result<String> {
+    build()?;
+    run(quiet, "replay", &["--rounds", "40"])?;
+    Ok("40 recorded runs".to_owned())
+}
+
+/// Lets the collector work against clients over HTTP, under kills.
+pub(crate) fn stress(quiet: bool) -> Result<String> {
+    build()?;
+    run(quiet, "stress", &["--seconds", "60", "--seed", SEED])?;
+    Ok("a minute".to_owned())
+}
+
 /// Makes the disks under a running berth fail.
 pub(crate) fn faults(quiet: bool) -> Result<String> {
     tools::debian(&["e2fsprogs", "mount", "strace", "util-linux"])?;
@@ -104,7 +145,7 @@ fn run(quiet: bool, trial: &str, arguments: &[&str]) -> Result<()> {
     let release = target().join("release");
     let mut command = limited(release.join(trial));
     command.args(arguments);
-    if trial != "disk_log" {
+    if BESIDE_A_SERVER.contains(&trial) {
         command.arg("--berth").arg(release.join("berth"));
     }
     ensure!(

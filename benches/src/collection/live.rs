@@ -15,7 +15,7 @@ use serde::Serialize;
 use server_hyper::TokioRuntime;
 
 use super::counting::{Asked, Counting};
-use super::store::{self, Waits};
+use super::store::{self, Next};
 use super::{failed, median, must};
 
 /// What one collection of all garbage took.
@@ -112,7 +112,7 @@ impl House {
             &self.blobs,
             &kind,
             count,
-            Waits::ForCondemn,
+            Next::Condemn,
             self.clock.now(),
         )
         .await?;

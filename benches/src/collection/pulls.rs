@@ -13,7 +13,7 @@ use server_hyper::TokioRuntime;
 use sha2::{Digest, Sha256};
 use trials::server::{Berth, Client};
 
-use super::store::{self, Waits};
+use super::store::{self, Next};
 use super::{failed, median, must};
 
 /// Clients that pull at once, at most.
@@ -275,9 +275,9 @@ async fn litter(data: &Path, pair: usize, load: Load) -> io::Result<u64> {
     let steps = (load.lasting.as_secs_f64() + 2.0) * f64::from(load.rate) * 1.5;
     let quarter = (steps / 4.0) as usize;
     for (kind, count, waits) in [
-        ("condemn", quarter, Waits::ForCondemn),
-        ("remove", quarter, Waits::ForRemove),
-        ("unlink", 2 * quarter, Waits::ForUnlink),
+        ("condemn", quarter, Next::Condemn),
+        ("remove", quarter, Next::Remove),
+        ("unlink", 2 * quarter, Next::Unlink),
     ] {
         let kind = format!("{kind} {pair}");
         store::garbage(

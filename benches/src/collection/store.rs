@@ -144,10 +144,10 @@ pub(super) async fn live(kv: &dyn Kv, live: usize, now: Timestamp) -> io::Result
 
 /// Which step of the collector garbage waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waits {
-    ForCondemn,
-    ForRemove,
-    ForUnlink,
+pub(super) enum Next {
+    Condemn,
+    Remove,
+    Unlink,
 }
 
 /// Writes garbage with its files: blobs that nothing needs, with a lease that is over, each due for the same step.
@@ -156,7 +156,7 @@ pub(super) async fn garbage(
     blobs: &Path,
     kind: &str,
     count: usize,
-    waits: Waits,
+    next: Next,
     now: Timestamp,
 ) -> io::Result<()> {
     let over = now.0 - 3_600_000;
@@ -170,18 +170,18 @@ pub(super) async fn garbage(
             fs::create_dir_all(directory)?;
         }
         fs::write(&path, [0; FILE])?;
-        match waits {
-            Waits::ForCondemn => {
+        match next {
+            Next::Condemn => {
                 bulk.put(format!("blob/{digest}"), blob(&digest, r#""live""#))
                     .await?;
                 bulk.put(format!("lease/{digest}/{over:016}/{id}"), r#"{"v":1}"#)
                     .await?;
             }
-            Waits::ForRemove => {
+            Next::Remove => {
                 let state = format!(r#"{{"condemned":{{"remove_after":{over}}}}}"#);
                 bulk.put(format!("blob/{digest}"), blob(&digest, &state)).await?;
             }
-            Waits::ForUnlink => {
+            Next::Unlink => {
                 let record = format!(r#"{{"v":1,"location":{{"file":"{name}"}},"not_before":{over}}}"#);
                 bulk.put(format!("doomed/file:{name}"), record).await?;
                 continue;

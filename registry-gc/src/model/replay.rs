@@ -212,7 +212,7 @@ impl Replay {
     ///
     /// # Errors
     /// [`Diverged`] if no steps of the model lead there. The state is as before.
-    pub fn follow(&mut self, transition: &str, code: &State) -> Result<(), Diverged> {
+    pub fn follow(&mut self, transition: &str, code: &State) -> Result<(), Box<Diverged>> {
         let mut reached = Vec::new();
         let earliest = self.path.len().saturating_sub(LOOK_BACK);
         for from in (earliest..=self.path.len()).rev() {
@@ -231,12 +231,12 @@ impl Replay {
         }
         reached.sort_unstable();
         reached.dedup();
-        Err(Diverged {
+        Err(Box::new(Diverged {
             transition: transition.to_owned(),
             before: records(&self.state),
             code: *code,
             model: reached,
-        })
+        }))
     }
 
     /// Steps that read at `from` and commit now.

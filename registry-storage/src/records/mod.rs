@@ -55,6 +55,9 @@ const MENDS: usize = 10;
 /// this only bounds by how much a hold may be longer than asked for.
 const SLACK: Duration = Duration::from_secs(60);
 
+/// The least of it: without any, nothing that counts on a time could commit.
+const LEAST_SLACK: Duration = Duration::from_millis(100);
+
 /// Manifests, tags, edges, leases and claims, on a [`Kv`].
 #[derive(Clone)]
 pub struct Records {
@@ -161,9 +164,9 @@ impl Records {
         }
     }
 
-    /// [`SLACK`], but no longer than the second delay, so that short lifetimes stay short.
+    /// [`SLACK`], but no longer than the second delay, so that short lifetimes stay short; and long enough for a commit.
     fn slack(&self) -> Duration {
-        SLACK.min(self.lifetimes.second_delay)
+        SLACK.min(self.lifetimes.second_delay).max(LEAST_SLACK)
     }
 
     async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<(T, Entry)>> {

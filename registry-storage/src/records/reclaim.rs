@@ -177,7 +177,12 @@ impl Records {
         if now < entry.due {
             return Ok(Collected::Waits);
         }
-        let txn = self.take(entry).put(keys::pending(at, &entry.digest), MARK);
+        // Edges are looked for in one table after the other, and one that moved meanwhile (out of the trash, say) may be
+        // seen in none; so that there are none is asserted.
+        let txn = Records::holding(&entry.digest)
+            .into_iter()
+            .fold(self.take(entry), Txn::nothing_under)
+            .put(keys::pending(at, &entry.digest), MARK);
         self.step(txn, Collected::Requeued).await
     }
 

@@ -215,16 +215,16 @@ impl Fixture {
         doomed.into_iter().map(|doomed| doomed.location).collect()
     }
 
-    /// What may be unlinked sooner or later.
     async fn expired(&self) -> Vec<UploadId> {
         let expired = self.store.expired_uploads(None, 10).await.expect("a list");
         expired.into_iter().map(|expired| expired.id).collect()
     }
 
+    /// What may be unlinked sooner or later: what a claim named that was given up, not before the claim would have ended.
     async fn doomed(&self) -> Vec<Location> {
         let lifetimes = *self.store.lifetimes();
-        self.clock
-            .advance(lifetimes.longest_write.max(lifetimes.longest_read) + SLACK);
+        let longest = lifetimes.longest_write.max(lifetimes.longest_read);
+        self.clock.advance(lifetimes.upload_idle + longest + SLACK);
         let mut doomed = self.doomed_now().await;
         doomed.sort();
         doomed

@@ -125,7 +125,7 @@ impl Town {
             .append_upload(ctx, repository, id, Some(0), once(content[..half].to_vec()))
             .await
             .ok()?;
-        if half % 11 == 0 {
+        if half.is_multiple_of(11) {
             registry.cancel_upload(ctx, repository, id).await.ok()?;
             return None;
         }
@@ -186,12 +186,12 @@ impl Town {
             tokio::time::sleep(Duration::from_millis(2)).await;
             self.clock.advance(Duration::from_secs(30));
             let records = &self.records;
-            for entry in records.due(100).await.unwrap() {
+            for entry in records.due(None, 100).await.unwrap() {
                 records.collect(&entry).await.unwrap();
                 self.did(2);
             }
-            for id in records.expired_uploads(100).await.unwrap() {
-                records.abandon(&id).await.unwrap();
+            for expired in records.expired_uploads(None, 100).await.unwrap() {
+                records.abandon(&expired.id).await.unwrap();
             }
             for doomed in records.doomed(None, 100).await.unwrap() {
                 self.blobs.unlink(&doomed.location).await.unwrap();

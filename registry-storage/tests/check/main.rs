@@ -3,6 +3,7 @@
 mod beside;
 mod corruptions;
 mod house;
+mod scene;
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};

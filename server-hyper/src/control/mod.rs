@@ -114,6 +114,7 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 async fn perform(request: Request, stores: &Stores, lines: &Lines) -> Result<Value, Failure> {
     match request {
         Request::Version {} => line::result(version::version()),
+        Request::Fsck(request) => line::result(fsck::fsck(request, stores, lines).await?),
         Request::Gc(asked) => gc::run(asked, stores, lines).await,
         Request::GcPlan(asked) => gc::plan(asked, stores, lines).await,
         Request::GcExplain { digest } => gc::explain(digest, stores).await,
@@ -129,7 +130,6 @@ async fn perform(request: Request, stores: &Stores, lines: &Lines) -> Result<Val
             limit,
         } => undo::history(&repository, &tag, limit, stores, lines).await,
         Request::RollBack { repository, tag, to } => undo::roll_back(&repository, &tag, to, stores).await,
-        Request::Fsck(request) => line::result(fsck::fsck(request, stores, lines).await?),
         Request::Snapshot {} => Err("a backup is made over the socket in the data directory".into()),
     }
 }

@@ -50,7 +50,7 @@ struct Arguments {
     #[arg(long, default_value_t = 400)]
     grace: u64,
     /// Between condemning and removing, and the longest read, in milliseconds.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 600)]
     second_delay: u64,
     /// How long what was deleted can be undeleted, in milliseconds.
     #[arg(long, default_value_t = 300)]

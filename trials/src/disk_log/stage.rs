@@ -201,7 +201,6 @@ impl Kv for LoggedKv {
 /// A registry and what keeps its stores in order.
 pub(super) struct World {
     pub(super) registry: LocalRegistry,
-    pub(super) records: Records,
     pub(super) bytes: Arc<FsBytes>,
     pub(super) kv: Arc<dyn Kv>,
     pub(super) clock: ManualClock,
@@ -256,8 +255,7 @@ impl World {
         };
         World {
             registry,
-            collector: Collector::new(Arc::new(records.clone()), bytes.clone(), runtime, settings),
-            records,
+            collector: Collector::new(Arc::new(records), bytes.clone(), runtime, settings),
             bytes,
             kv,
             clock,

@@ -142,7 +142,7 @@ impl Client {
         let context = self.context.clone();
         let blob = Digest::sha256(&image.blobs[self.random.below(2) as usize]);
         // Waves: what was pushed in one is deleted in the next, so that blobs lose their last edge.
-        let pushing = self.done / WAVE % 2 == 0;
+        let pushing = (self.done / WAVE).is_multiple_of(2);
         self.done += 1;
         match self.random.below(100) {
             0..35 if pushing => self.push(&name, &image).await,

@@ -482,7 +482,7 @@ pub(super) fn play(seed: u64, traced: bool) -> Outcome {
         let ending = ending(&code, &mut dice);
         drive(ending);
     }
-    let outcome = Outcome {
+    Outcome {
         broken: lock(&world.broken).take(),
         covered: std::mem::take(&mut *lock(&world.covered)),
         steps: world.scheduler.step(),
@@ -491,8 +491,7 @@ pub(super) fn play(seed: u64, traced: bool) -> Outcome {
             .as_ref()
             .map(|trace| std::mem::take(&mut *lock(trace)))
             .unwrap_or_default(),
-    };
-    outcome
+    }
 }
 
 /// Who is in this world: a few clients, each of whom does a few of the things that can be done here.

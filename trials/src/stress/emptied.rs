@@ -22,6 +22,9 @@ const TABLES: [&str; 22] = [
     "tagged", "referrer",
 ];
 
+/// Lines of the check that are shown.
+const COMPLAINTS: usize = 20;
+
 /// What was left of a store, and when.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Emptied {
@@ -142,5 +145,9 @@ pub fn check(berth: &Path, data: &Path, engine: &str) -> Result<Vec<String>> {
     }
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    Ok(said.lines().map(|line| format!("fsck: {line}")).collect())
+    Ok(said
+        .lines()
+        .take(COMPLAINTS)
+        .map(|line| format!("fsck: {line}"))
+        .collect())
 }

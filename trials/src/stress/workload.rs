@@ -59,26 +59,27 @@ pub fn read_slowly(shared: &Shared, number: u64) {
     }
 }
 
-/// Deletes most of what a group has when it stops being busy, so that the collector gets at its blobs.
+/// Deletes what a group has, mostly all of it, a window after it stopped being busy: so its blobs come into the hands of
+/// the collector, and are asked for again by chance at any stage of that.
 pub fn clear_up(shared: &Shared, number: u64) {
     let mut random = Random::of(&[shared.seed, 6, number]);
     let mut client = Client::new(shared, number);
     let mut seen = busy(shared).0;
     while !shared.over() {
-        let (window, _) = busy(shared);
+        let (window, now_busy) = busy(shared);
         if window == seen {
             // Not to wait for anything, but to leave the processor to others.
             std::thread::sleep(std::time::Duration::from_millis(10));
             continue;
         }
-        for group in busy_in(shared.seed, seen) {
-            for at in 0..REPOSITORIES {
-                if random.chance(80) {
-                    clear(&mut client, at, group);
-                }
+        seen = window;
+        let spared = below(&mut random, 3 * REPOSITORIES);
+        let rested = busy_in(shared.seed, window.saturating_sub(2));
+        for group in rested.into_iter().filter(|group| !now_busy.contains(group)) {
+            for at in (0..REPOSITORIES).filter(|at| *at != spared) {
+                clear(&mut client, at, group);
             }
         }
-        seen = window;
     }
 }
 
@@ -97,15 +98,15 @@ fn below(random: &mut Random, limit: usize) -> usize {
 
 impl Worker<'_> {
     fn step(&mut self) {
-        let group = match self.random.chance(92) {
-            true => {
-                let busy = busy(self.client.shared).1;
-                self.random.pick(&busy)
-            }
-            false => below(&mut self.random, GROUPS),
-        };
         let at = below(&mut self.random, REPOSITORIES);
         let name = below(&mut self.random, TAGS);
+        if self.random.chance(8) {
+            // What rests is only read: every push would keep the collector from it.
+            let group = below(&mut self.random, GROUPS);
+            self.client.pull_tag(at, group, name, None);
+            return;
+        }
+        let group = self.random.pick(&busy(self.client.shared).1);
         let manifest = below(&mut self.random, MANIFESTS);
         let blob = group * BLOBS + below(&mut self.random, BLOBS);
         match self.random.below(100) {

@@ -10,6 +10,9 @@ use super::suspicion::{Suspicion, as_seen, of};
 use super::walk::{Look, Status, decode, not_a_key};
 use super::{Checker, FindingKind, digest, keys, parts};
 
+/// Most edges of a blob in one repository among which those of a manifest are looked for.
+const EDGES: usize = 1000;
+
 /// A manifest whose bytes are those that were pushed.
 struct Whole<'a> {
     id: &'a str,
@@ -43,19 +46,59 @@ impl Checker<'_> {
         );
         let proof = status.assert(of(key, entry), id).absent(&record).absent(trash);
         let suspicion = Suspicion::new(FindingKind::ContentWithoutManifest, key, message, proof);
-        // What deletes a manifest moves the record to the trash or takes its bytes too, so that the record was lost.
-        told.push(match self_named(&digest, &entry.value) {
-            Some(parsed) => {
-                let size = entry.value.len() as u64;
-                let again = self.records.manifest_again(id, &digest, &parsed, size).await?;
-                suspicion.repair(
-                    "the manifest is back; tags that pointed at it do so again",
-                    |txn| and(txn, again),
-                )
-            }
+        // What deletes a manifest moves the record to the trash or takes its bytes too, so that a record was lost; its edges
+        // say which.
+        let size = entry.value.len() as u64;
+        let again = match self_named(&digest, &entry.value) {
+            Some(parsed) if self.has_edge(&["edge", "parent"], id, &digest, &parsed).await? => Some((
+                "the manifest is back; tags that pointed at it do so again",
+                self.records.manifest_again(id, &digest, &parsed, size).await?,
+            )),
+            Some(parsed) if self.has_edge(&["trashed"], id, &digest, &parsed).await? => Some((
+                "it is in the trash, where its edges are",
+                self.records.trash_again(id, &digest, &parsed, size).await?,
+            )),
+            _ => None,
+        };
+        told.push(match again {
+            Some((does, again)) => suspicion.repair(does, |txn| and(txn, again)),
             None => suspicion.advise("push the manifest again"),
         });
         Ok(told)
+    }
+
+    /// Whether there is an edge of a manifest in one of these tables.
+    async fn has_edge(
+        &self,
+        tables: &[&str],
+        id: &str,
+        manifest: &Digest,
+        parsed: &ParsedManifest,
+    ) -> Result<bool> {
+        let named = values::Children::of(&parsed.children);
+        for table in tables {
+            let prefixes: Vec<String> = match *table {
+                "parent" => named
+                    .manifests
+                    .iter()
+                    .map(|child| keys::parents(id, child))
+                    .collect(),
+                table => {
+                    let of = |blob| format!("{table}/{blob}/{id}/");
+                    named.blobs.iter().map(of).collect()
+                }
+            };
+            for prefix in prefixes {
+                let found = self.records.look_past(&prefix, None, EDGES).await?;
+                let is_its = |(key, entry): &(String, Entry)| {
+                    values::decode::<values::Edge>(key, entry).is_ok_and(|edge| edge.manifest == *manifest)
+                };
+                if found.entries.iter().any(is_its) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     pub(super) async fn manifest(&mut self, key: &str, entry: &Entry) -> Result<Vec<Suspicion>> {

@@ -194,7 +194,7 @@ impl Records {
     }
 
     /// The record of a manifest in the trash whose content is known: as if it was deleted now, without its tags.
-    pub(super) async fn trash_again(
+    pub(in crate::records) async fn trash_again(
         &self,
         repository: &str,
         digest: &Digest,
