@@ -154,3 +154,20 @@ on_every_store!(
         }
     }
 );
+
+on_every_store!(
+    /// Pulls by digest are legitimate: a manifest from which its tag was moved or taken stays, by default for ever.
+    an_untagged_manifest_is_kept_by_default,
+    async |house: House| {
+        let (old, new) = (house.content(), house.content());
+        let (first, second) = (house.push_image("a", &[&old]).await, house.push_image("a", &[&new]).await);
+        house.put("a", "latest", &first).await;
+        house.put("a", "latest", &second).await;
+        assert_eq!(house.delete("/v2/a/manifests/latest").await, 202);
+        for _ in 0..4 {
+            house.collect_for_a_week().await;
+        }
+        house.assert_pulls("a", first.digest).await;
+        house.assert_pulls("a", second.digest).await;
+    }
+);

@@ -73,6 +73,15 @@ impl Op {
         if menu.contains(&Op::Undelete) || menu.contains(&Op::Purge) {
             menu.extend([Op::PushImage, Op::DeleteManifest]);
         }
+        if menu.contains(&Op::PutIndex) && dice.once_in(2) {
+            return vec![
+                Op::PushImage,
+                Op::PushImage,
+                Op::PutIndex,
+                Op::PutIndex,
+                Op::DeleteManifest,
+            ];
+        }
         menu
     }
 }

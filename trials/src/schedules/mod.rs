@@ -46,8 +46,8 @@ use registry_gc::model::{COVERED, Weakening};
 /// Guards of the model that the code does without, and why.
 const IDLE: &[(Weakening, &str)] = &[(
     Weakening::DoomedHeldFromCommit,
-    "the code counts from the commit: no writer goes on writing on a claim that it read longer ago than a quarter of the \
-     longest write, which is what late-writer leaves out",
+    "the code counts from the claim's expiry as the model does, and besides no writer goes on writing on a claim that it \
+     read longer ago than a quarter of the longest write; late-writer leaves that out",
 )];
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -68,6 +68,8 @@ pub(super) struct Oracle {
     told: Vec<Told>,
     /// When a client of the repository gave the blob up.
     given_up: BTreeMap<(String, Digest), u64>,
+    /// Since when the blob has belonged to the repository without a break.
+    since: BTreeMap<(String, Digest), u64>,
     /// When the blob last belonged to the repository.
     belonged: BTreeMap<(String, Digest), u64>,
     /// Locations whose bytes a fault took away, and when.
@@ -92,11 +94,15 @@ impl Oracle {
     /// Who has what now, of the repositories that have a name.
     fn note_belonging(&mut self, at: At) {
         let live = self.view.live();
+        let mut since = BTreeMap::new();
         for (id, blob) in self.view.belonging(at.now) {
             if live.contains(id.as_str()) {
-                self.belonged.insert((id.clone(), *blob), at.step);
+                let pair = (id.clone(), *blob);
+                since.insert(pair.clone(), self.since.get(&pair).copied().unwrap_or(at.step));
+                self.belonged.insert(pair, at.step);
             }
         }
+        self.since = since;
     }
 
     fn began(&self, task: usize) -> u64 {
@@ -236,6 +242,19 @@ impl Oracle {
             |edge: &&Edge| txn.name == "put_manifest" && !self.view.has_edge(&edge.repository, &edge.blob);
         if let Some(edge) = before.edges.iter().find(put) {
             let found = format!("a put takes the edge to {} away", edge.blob);
+            return Err(Broken::of(Promise::Grace, found));
+        }
+        // Whoever has what it puts, all the while, goes on having it: bytes that are missing make no difference to that.
+        let began = self.began(at.task);
+        let shut = |edge: &&Edge| {
+            let pair = (edge.repository.clone(), edge.blob);
+            txn.name == "put_manifest" && self.since.get(&pair).is_some_and(|step| *step < began)
+        };
+        if let Some(edge) = self.view.deferred.difference(&before.deferred).find(shut) {
+            let found = format!(
+                "a put holds {} without opening it, though it belonged there",
+                edge.blob
+            );
             return Err(Broken::of(Promise::Grace, found));
         }
         if txn.name == "publish"

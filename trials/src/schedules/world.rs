@@ -34,10 +34,10 @@ const INLINE: usize = 16;
 const LIFETIMES: Lifetimes = Lifetimes {
     grace: Duration::from_secs(60),
     bucket: Duration::from_secs(60),
-    second_delay: Duration::from_secs(300),
+    second_delay: Duration::from_secs(420),
     upload_idle: Duration::from_secs(240),
-    longest_write: Duration::from_secs(120),
-    longest_read: Duration::from_secs(300),
+    longest_write: Duration::from_secs(240),
+    longest_read: Duration::from_secs(420),
     undo: Duration::from_secs(180),
 };
 
@@ -445,6 +445,8 @@ pub(super) fn play(seed: u64, traced: bool) -> Outcome {
         lifetimes: Lifetimes {
             // Without a trash, what is deleted leaves a grace and nothing else.
             undo: LIFETIMES.undo * u32::from(dice.once_in(2)),
+            // Short, so that a write may land when its claim is over; long, so that uploads come to their end.
+            upload_idle: LIFETIMES.upload_idle / [1, 3][usize::from(dice.once_in(4))],
             ..LIFETIMES
         },
         library: Library::draw(&mut dice),

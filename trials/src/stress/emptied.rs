@@ -84,20 +84,24 @@ pub fn files(data: &Path) -> Result<u64> {
     Ok(files)
 }
 
-/// Waits until a served store has no file of any blob, at most so long.
+/// Waits until a served store has no file of any blob, or for so long no fewer than before.
 ///
 /// # Errors
 /// If its directories cannot be read.
-pub fn wait(data: &Path, longest: Duration) -> Result<Emptied> {
+pub fn wait(data: &Path, patience: Duration) -> Result<Emptied> {
     let began = Instant::now();
     let mut emptied = Emptied {
         files_before: files(data)?,
         ..Emptied::default()
     };
+    let (mut fewest, mut progress) = (u64::MAX, began);
     loop {
         emptied.files = files(data)?;
         emptied.seconds = began.elapsed().as_secs_f64();
-        if emptied.files == 0 || began.elapsed() > longest {
+        if emptied.files < fewest {
+            (fewest, progress) = (emptied.files, Instant::now());
+        }
+        if emptied.files == 0 || progress.elapsed() > patience {
             return Ok(emptied);
         }
         thread::sleep(Duration::from_millis(20));

@@ -153,7 +153,7 @@ pub fn run(options: &Options) -> Result<Report> {
     }
     let mut set = told.keys();
     // As fast as it can: what is to be found are races, not rates.
-    set.push("collector.rate=0".to_owned());
+    set.extend(["collector.rate=0", "collector.workers=16"].map(str::to_owned));
     set.push(format!("records.engine={}", engine_name(options.engine)));
     set.append(&mut options.program.set);
     options.program.set = set;
