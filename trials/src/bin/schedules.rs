@@ -134,11 +134,17 @@ impl Arguments {
         keep_all();
         if self.json {
             println!("{}", json(Some(guard), self.seed, &report));
-            return Ok(!report.violations.is_empty());
+            return Ok(!report.violations.is_empty() || guard.hidden().is_some());
         }
         let Some(violation) = report.violations.first() else {
-            println!("{:<30} NOT FOUND in {} schedules", guard.name(), report.schedules);
-            return Ok(false);
+            let why = guard.hidden().map(|why| format!(", as before: {why}"));
+            println!(
+                "{:<30} NOT FOUND in {} schedules{}",
+                guard.name(),
+                report.schedules,
+                why.as_deref().unwrap_or_default()
+            );
+            return Ok(why.is_some());
         };
         let model = match violation.promise == guard.promise() {
             true => String::new(),
