@@ -3,7 +3,8 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
 
 use serde_json::Value;
 
@@ -64,7 +65,8 @@ pub(crate) struct Serving {
     pub(crate) address: SocketAddr,
     /// Where operators ask.
     pub(crate) admin: SocketAddr,
-    log: BufReader<ChildStderr>,
+    /// What is logged after that. Read as it comes: a server whose log nobody takes would stand still.
+    log: Option<JoinHandle<String>>,
     /// What was logged until it listened.
     pub(crate) began: String,
 }
@@ -101,11 +103,16 @@ impl Serving {
                 break admin.split_once('/').unwrap().0.parse().unwrap();
             }
         };
+        let log = thread::spawn(move || {
+            let mut rest = String::new();
+            log.read_to_string(&mut rest).unwrap();
+            rest
+        });
         Serving {
             child,
             address: address.trim().parse().expect("an address"),
             admin,
-            log,
+            log: Some(log),
             began,
         }
     }
@@ -116,9 +123,9 @@ impl Serving {
             .args(["-s", "TERM", &self.child.id().to_string()])
             .status();
         assert!(sent.unwrap().success());
-        let mut log = std::mem::take(&mut self.began);
-        self.log.read_to_string(&mut log).unwrap();
-        assert!(self.child.wait().unwrap().success(), "{log}");
+        let ended = self.child.wait().unwrap();
+        let log = format!("{}{}", self.began, self.log.take().unwrap().join().unwrap());
+        assert!(ended.success(), "{log}");
         log
     }
 }

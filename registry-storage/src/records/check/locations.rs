@@ -185,16 +185,17 @@ impl Checker<'_> {
         if namers.len() < 2 {
             return Ok(());
         }
-        let mut owner = 0;
+        let mut owner = None;
         for (at, namer) in namers.iter().enumerate() {
             if let By::Blob(digest, blob) = &namer.by
                 && let Ok(Some(length)) = self.blobs.size(&blob.location).await
                 && self.digest_at(&blob.location, length, digest).await == Some(*digest)
             {
-                owner = at;
+                owner = Some(at);
             }
         }
-        let owner = &namers[owner];
+        let is_proven = owner.is_some();
+        let owner = &namers[owner.unwrap_or(0)];
         for namer in namers.iter().filter(|namer| namer.key != owner.key) {
             let (key, proof) = (
                 &namer.key,
@@ -202,6 +203,11 @@ impl Checker<'_> {
             );
             let suspect = |message| Suspicion::new(FindingKind::LocationShared, key, message, proof);
             let suspicion = match (&namer.by, &owner.by) {
+                (By::Blob(digest, _), By::Blob(other, _)) if !is_proven => {
+                    let message = format!("blob {digest} is at {text}, where another blob is too: {other}");
+                    suspect(message)
+                        .advise("the bytes there are of neither, or cannot be read; push both again")
+                }
                 (By::Blob(digest, blob), By::Blob(other, _)) => {
                     let message = format!("blob {digest} is at {text}, where another blob is too: {other}");
                     // Should it be pushed again, what it is said to be at now must not be doomed.
@@ -267,8 +273,8 @@ impl Checker<'_> {
     /// A claim is written before the first byte, and is there once. So the claim of what was listed either still is, or has
     /// been consumed, by a transaction that made a record or doomed the location. Claims are gone through first, then the
     /// records, then the doomed are asked, and at last whether there still is something: each step catches what was moved
-    /// on by the time of the one before. What is left was let go of by nobody, and nobody can come to name it, so that
-    /// dooming it needs to assert no more than that nobody has. It is held as long as any write may take.
+    /// on by the time of the one before. What is left was let go of by nobody, and nobody can come to name it. It is told and
+    /// not doomed: a damaged key can hide records from a walk, and what they name is not to be lost for that.
     async fn unnamed_locations(&mut self, mut unnamed: BTreeMap<String, Location>) -> Result<()> {
         if unnamed.is_empty() {
             return Ok(());
@@ -324,16 +330,10 @@ impl Checker<'_> {
                 ),
             );
         }
+        // Never given back by itself: a record that damage hides from a walk would name it.
         let message = format!("nothing names {text}, so its room is never given back");
-        let records = self.records;
-        let hold = records
-            .lifetimes
-            .longest_write
-            .max(records.lifetimes.longest_read);
         Ok(Suspicion::new(FindingKind::OrphanFile, text, message, proof)
-            .repair("it is unlinked once nobody can be at it", |txn| {
-                records.doom(txn, &location, now, hold)
-            }))
+            .advise("if nothing else is found, remove it while berth is stopped"))
     }
 
     /// Which blob that is needed and has no record has the bytes at a location.

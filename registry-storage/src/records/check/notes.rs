@@ -122,11 +122,12 @@ impl Checker<'_> {
     ) -> Result<Option<Txn>> {
         let (live, trash) = (keys::manifest(id, manifest), keys::trash(id, manifest));
         let mut proof = Txn::new();
-        let mut record = None;
+        let (mut record, mut is_known) = (None, false);
         // In the trash a manifest keeps what is deferred, and what its edges have become.
         if table != Table::Trashed {
             let look = self.look::<values::Manifest>(&live).await?;
             proof = as_seen(proof, &live, &look);
+            is_known |= matches!(look, Look::Found(..));
             match look {
                 Look::Found(found, _) if found.put == put => record = Some(found),
                 Look::Found(..) | Look::Absent => {}
@@ -136,6 +137,7 @@ impl Checker<'_> {
         if matches!(table, Table::Trashed | Table::Deferred) && record.is_none() {
             let look = self.look::<values::Trashed>(&trash).await?;
             proof = as_seen(proof, &trash, &look);
+            is_known |= matches!(look, Look::Found(..));
             match look {
                 Look::Found(found, _) if found.manifest.put == put => record = Some(found.manifest),
                 Look::Found(..) | Look::Absent => {}
@@ -148,7 +150,13 @@ impl Checker<'_> {
         }
         proof = proof.nothing_under(pieces);
         let Some(record) = record else {
-            return Ok(Some(proof));
+            // A manifest that has lost its record and not its bytes comes back, and needs what it named.
+            let content = keys::content(id, manifest);
+            return match is_known {
+                true => Ok(Some(proof)),
+                false if self.is_there(&content).await? => Ok(None),
+                false => Ok(Some(proof.absent(content))),
+            };
         };
         let noted = self
             .look::<values::Children>(&keys::children(id, manifest))

@@ -119,7 +119,7 @@ impl Checker<'_> {
                 .at(&list, noted)
                 .nothing_under(&pieces)
                 .absent(&kept)
-                .absent(deferred);
+                .absent(&deferred);
             let suspicion = Suspicion::new(FindingKind::EdgeMissing, &kept, message, proof);
             let of_blob = keys::blob(blob);
             told.push(match self.look::<values::Blob>(&of_blob).await? {
@@ -134,7 +134,12 @@ impl Checker<'_> {
                     });
                     let records = self.records;
                     suspicion.repair("it is kept for it again", |txn| {
-                        records.assert_live(txn, blob, &found, &read).put(&kept, value)
+                        let txn = records.assert_live(txn, blob, &found, &read);
+                        // What may never have belonged here must not come back as if it had.
+                        match trashed.manifest.deferred {
+                            true => txn.put(&deferred, value),
+                            false => txn.put(&kept, value),
+                        }
                     })
                 }
                 _ => {

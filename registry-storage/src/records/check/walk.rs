@@ -174,7 +174,8 @@ impl Checker<'_> {
                         if !walk.silent && !told {
                             self.damaged_entry(&walk.prefix, key.as_deref(), &error).await?;
                         }
-                        walk.ended = key.is_none();
+                        // A key that was changed may lie behind its place: going on from it would come here again.
+                        walk.ended = key <= walk.after;
                         walk.after = key.or(walk.after.take());
                         limit = walk.limit;
                     }
