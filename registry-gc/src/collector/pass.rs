@@ -243,11 +243,12 @@ impl<'a> Pass<'a> {
         let records = &self.collector.records;
         self.pieces(|| records.purge_trash(PIECE)).await?;
         self.pieces(|| records.sweep_manifests(PIECE)).await?;
-        self.pieces(|| records.sweep_repositories(PIECE)).await
+        self.pieces(|| records.sweep_repositories(PIECE)).await?;
+        Ok(())
     }
 
-    /// Takes piece after piece until there is none, or one fails.
-    async fn pieces<F>(&mut self, mut piece: impl FnMut() -> F) -> Result<(), Halt>
+    /// Takes piece after piece until there is none, or one fails. Whether all were taken.
+    async fn pieces<F>(&mut self, mut piece: impl FnMut() -> F) -> Result<bool, Halt>
     where
         F: Future<Output = Result<bool>>,
     {
@@ -259,10 +260,10 @@ impl<'a> Pass<'a> {
                     self.pacer.wait(&*self.collector.runtime).await;
                     self.settle(Ok(Done::Swept));
                 }
-                Ok(false) => return Ok(()),
+                Ok(false) => return Ok(true),
                 Err(why) => {
                     self.settle(Err(why));
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
@@ -271,7 +272,9 @@ impl<'a> Pass<'a> {
     async fn delete_untagged(&mut self, until: Timestamp) -> Result<(), Halt> {
         let (records, batch) = (&self.collector.records, self.collector.settings.batch);
         // What the feed says last counts, so all of it comes first.
-        self.pieces(|| records.follow(PIECE)).await?;
+        if !self.pieces(|| records.follow(PIECE)).await? {
+            return Ok(());
+        }
         let mut after = None;
         loop {
             let untagged = records.untagged(until, after.as_ref(), batch).await?;

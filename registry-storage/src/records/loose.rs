@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use registry_core::store::{Event, EventKind, KvError, TagMove, Txn, Untagged};
+use registry_core::store::{Event, EventKind, KvError, Stamp, TagMove, Txn, Untagged};
 use registry_core::{Context, Digest, ErrorKind, RepositoryName, Result, Timestamp};
 
 use super::values::{MARK, V1, decode, encode};
@@ -61,26 +61,31 @@ impl Records {
         Ok(self.commit(txn).await?.map(|_| more))
     }
 
-    /// What an event may have left without a tag, or without the subject that kept it.
+    /// What an event may have left without a tag, or without the subject that kept it: since when. Nothing for what it
+    /// gave a tag, of which nothing noted before is true any more.
     async fn loosened_by(
         &self,
         event: &Event,
-        loose: &mut BTreeMap<(RepositoryName, Digest), Timestamp>,
+        loose: &mut BTreeMap<(RepositoryName, Digest), Option<Timestamp>>,
     ) -> Result<()> {
         let name = &event.repository;
-        let mut note = |digest: &Digest| {
-            loose.insert((name.clone(), *digest), event.at);
+        let mut tell = |digest: &Digest, since| {
+            loose.insert((name.clone(), *digest), since);
         };
+        let mut note = |digest: &Digest| tell(digest, Some(event.at));
         let left = |moved: &TagMove| moved.from.filter(|from| Some(*from) != moved.to);
         match &event.kind {
             EventKind::ManifestPut { digest, tags, .. }
             | EventKind::ManifestUndeleted { digest, tags, .. } => {
-                if tags.is_empty() {
-                    note(digest);
-                }
                 tags.iter().filter_map(left).for_each(|from| note(&from));
+                tell(digest, tags.is_empty().then_some(event.at));
             }
             EventKind::TagDeleted { tag } => left(tag).iter().for_each(note),
+            EventKind::TagUndeleted { tag } => {
+                if let Some(to) = &tag.to {
+                    tell(to, None);
+                }
+            }
             EventKind::ManifestDeleted { digest, .. } => {
                 let Some(repository) = self.lookup(name).await? else {
                     return Ok(());
@@ -97,8 +102,8 @@ impl Records {
         Ok(())
     }
 
-    /// Notes since when a manifest is loose, instead of what was noted before.
-    async fn note_loose(&self, txn: Txn, id: &str, digest: &Digest, since: Timestamp) -> Result<Txn> {
+    /// Notes since when a manifest is loose, or that it is not, instead of what was noted before.
+    async fn note_loose(&self, txn: Txn, id: &str, digest: &Digest, since: Option<Timestamp>) -> Result<Txn> {
         let key = keys::loose(id, digest);
         let txn = match self.kv.get(&key).await {
             Ok(Some(entry)) => {
@@ -109,9 +114,19 @@ impl Records {
             Ok(None) | Err(KvError::Damaged { .. }) => txn,
             Err(other) => return Err(failed(other)),
         };
-        Ok(txn
-            .put(key, encode(&values::Loose { v: V1, since }))
-            .put(keys::loosened(since, id, digest), MARK))
+        Ok(match since {
+            Some(since) => txn
+                .put(key, encode(&values::Loose { v: V1, since }))
+                .put(keys::loosened(since, id, digest), MARK),
+            None => txn.delete(key),
+        })
+    }
+
+    /// Up to which write the feed was followed.
+    async fn followed(&self) -> Result<Stamp> {
+        let cursor = self.get::<values::Cursor>(keys::FOLLOWED).await?;
+        let position = cursor.and_then(|(cursor, _)| keys::position(&cursor.after));
+        Ok(position.unwrap_or(Stamp(0)))
     }
 
     pub(super) async fn loose_until(
@@ -134,7 +149,8 @@ impl Records {
     }
 
     /// Deletes a manifest as its repository's clients do, asserting that no tag points at it, no index lists it, and it is not
-    /// about a manifest that is there. Whether it did. What has a tag is forgotten until it loses it; what an
+    /// about a manifest that is there. Whether it did. One that was put, or given a tag, behind where the feed was followed to
+    /// is left for when that has been followed: each of these writes its record anew. What has a tag is forgotten until it loses it; what an
     /// index or a subject keeps is looked at again after as long.
     pub(super) async fn try_delete_untagged(&self, loose: &Untagged) -> Result<Attempt<bool>> {
         let (id, digest) = (loose.repository.as_str(), &loose.digest);
@@ -154,9 +170,12 @@ impl Records {
         let (txn, name) = self.assert_id(txn, id).await?;
         let manifest = self.get::<values::Manifest>(&keys::manifest(id, digest)).await?;
         let tags = keys::tags_at(id, digest);
-        let (Some(name), Some((manifest, _))) = (name, manifest) else {
+        let (Some(name), Some((manifest, written))) = (name, manifest) else {
             return self.forget_loose(txn.delete(key)).await;
         };
+        if written.stamp > self.followed().await? {
+            return Ok(Attempt::Done(false));
+        }
         if self.any_under(&tags).await? {
             return self.forget_loose(txn.delete(key)).await;
         }
@@ -173,7 +192,10 @@ impl Records {
                 .put(keys::loosened(now, id, digest), MARK);
             return self.forget_loose(txn).await;
         }
-        let mut txn = txn.delete(key).nothing_under(tags);
+        let mut txn = txn
+            .at(keys::manifest(id, digest), written.stamp)
+            .delete(key)
+            .nothing_under(tags);
         if let Some(subject) = subject {
             txn = txn.absent(subject);
         }

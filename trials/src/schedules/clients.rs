@@ -74,13 +74,17 @@ impl Op {
             menu.extend([Op::PushImage, Op::DeleteManifest]);
         }
         if menu.contains(&Op::PutIndex) && dice.once_in(2) {
-            return vec![
+            let mut few = vec![
                 Op::PushImage,
                 Op::PushImage,
                 Op::PutIndex,
                 Op::PutIndex,
                 Op::DeleteManifest,
             ];
+            if menu.contains(&Op::Undelete) {
+                few.extend([Op::DeleteManifest, Op::Undelete]);
+            }
+            return few;
         }
         menu
     }

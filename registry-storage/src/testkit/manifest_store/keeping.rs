@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use registry_core::manifest::{OCI_INDEX, OCI_MANIFEST};
-use registry_core::store::ManifestWrite;
+use registry_core::store::{ManifestWrite, Untagged};
 use registry_core::{Digest, ErrorKind, Reference, RepositoryName};
 
 use super::{Fixture, assert_kind, caller, digest, image, repo, write};
@@ -26,6 +26,8 @@ macro_rules! manifest_store_keeping_clauses {
                 an_image_that_never_had_a_tag_goes_by_policy,
                 a_tag_that_comes_back_in_time_keeps_its_image,
                 a_tag_that_comes_while_its_image_is_chosen_keeps_it,
+                a_tag_that_comes_and_goes_while_its_image_is_chosen_has_its_time_begin_anew,
+                an_image_put_again_while_it_is_chosen_has_its_time_begin_anew,
                 the_time_without_a_tag_begins_anew_with_each_loss,
                 the_feed_is_followed_once,
             ]
@@ -267,6 +269,47 @@ pub async fn a_tag_that_comes_while_its_image_is_chosen_keeps_it(fixture: Fixtur
             .expect("an answer")
     );
     assert!(fixture.is_there(&a, &kept).await);
+}
+
+impl Fixture {
+    /// An image that the policy has chosen, while the feed goes on where the policy has not looked.
+    async fn chosen(&self, name: &RepositoryName, write: &ManifestWrite) -> Untagged {
+        self.put_with(name, &["x"], write).await;
+        self.clock.advance(KEPT);
+        while self.store.follow(10).await.expect("the feed") {}
+        let chosen = self.store.untagged(self.now() - KEPT, None, 10).await;
+        chosen.expect("a list").remove(0)
+    }
+
+    async fn goes_later_than_chosen(&self, name: &RepositoryName, chosen: &Untagged) {
+        let deleted = self.store.delete_untagged(chosen).await;
+        assert!(!deleted.expect("an answer"));
+        self.clock.advance(KEPT - Duration::from_millis(1));
+        assert_eq!(self.by_policy().await, 0);
+        assert!(self.is_there(name, &chosen.digest).await);
+        self.clock.advance(Duration::from_millis(1));
+        assert_eq!(self.by_policy().await, 1);
+    }
+}
+
+/// Although no tag points at it when it would be deleted.
+pub async fn a_tag_that_comes_and_goes_while_its_image_is_chosen_has_its_time_begin_anew(fixture: Fixture) {
+    let a = repo("a");
+    let chosen = fixture.chosen(&a, &image(&["x"], &[])).await;
+    let tagged = image(&["x"], &["v"]);
+    fixture.put(&a, tagged.clone()).await.expect("a tag");
+    let lost = fixture.store.delete_tag(&caller(), &a, &tagged.tags[0]).await;
+    lost.expect("a delete");
+    fixture.goes_later_than_chosen(&a, &chosen).await;
+}
+
+/// Somebody has just pushed it, and is about to pull it by its digest.
+pub async fn an_image_put_again_while_it_is_chosen_has_its_time_begin_anew(fixture: Fixture) {
+    let a = repo("a");
+    let write = image(&["x"], &[]);
+    let chosen = fixture.chosen(&a, &write).await;
+    fixture.put(&a, write).await.expect("a manifest");
+    fixture.goes_later_than_chosen(&a, &chosen).await;
 }
 
 /// Not with the first.
