@@ -53,6 +53,17 @@ pub fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// Whether that on which a store keeps its bytes is there.
+#[derive(Debug)]
+pub enum Volume {
+    /// It is, and it is the right one: what is not on it is lost.
+    There,
+    /// It is not, or cannot be read: what is not found may be there when it is back.
+    Gone(io::Error),
+    /// Nothing tells.
+    Unknown,
+}
+
 /// Finished bytes, by location.
 ///
 /// Knows no digest and no repository: whether bytes may be read, and whether they are still wanted, is for the records.
@@ -84,6 +95,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Failed`].
     async fn list(&self, after: Option<&Location>, limit: usize) -> Result<Vec<Location>, StoreError>;
+
+    /// Whether the volume is there, asked of the volume and not of what the system remembers of it: for whoever found
+    /// bytes missing, and must know whether all are.
+    async fn volume(&self) -> Volume {
+        Volume::Unknown
+    }
 }
 
 /// Bytes that are arriving.

@@ -21,7 +21,7 @@ pub(super) enum Verdict {
     Elsewhere,
     /// It is damaged, if a second look agrees.
     Bad(Damage),
-    /// The system could not read it, for a reason that need not be the blob's: too many open files, say.
+    /// The system could not read it, for a reason that need not be the blob's: permissions, say, or too many open files.
     Failed(io::Error),
 }
 
@@ -51,6 +51,21 @@ fn is_of_the_medium(why: &io::Error) -> bool {
     #[cfg(target_os = "linux")]
     let structure = structure || errno == Some(Errno::UCLEAN);
     structure || errno == Some(Errno::IO)
+}
+
+/// Whether an error is about what this process, or the whole system, has run out of: it says nothing about what was to be
+/// read.
+pub(super) fn is_of_this_process(why: &io::Error) -> bool {
+    let lacking = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::NOBUFS,
+        Errno::AGAIN,
+        Errno::INTR,
+    ];
+    Errno::from_io_error(why).is_some_and(|errno| lacking.contains(&errno))
+        || why.kind() == io::ErrorKind::OutOfMemory
 }
 
 /// Lets the system forget what it holds of a file in memory: before it is read, since the memory would tell nothing of the

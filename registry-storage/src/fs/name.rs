@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -108,16 +108,26 @@ impl Tree {
     fn at_home<T>(&self, result: io::Result<T>) -> io::Result<T> {
         match result {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                match self.disk.which(&self.root).ok() == self.which {
-                    true => Err(error),
-                    false => Err(io::Error::other(format!(
-                        "{} is not the directory that it was when it was opened; is its volume mounted?",
-                        self.root.display()
-                    ))),
-                }
+                self.is_home()?;
+                Err(error)
             }
             other => other,
         }
+    }
+
+    /// An error if the root is not the directory that it was.
+    pub(super) fn is_home(&self) -> io::Result<()> {
+        match self.disk.which(&self.root).ok() == self.which {
+            true => Ok(()),
+            false => Err(io::Error::other(format!(
+                "{} is not the directory that it was when it was opened; is its volume mounted?",
+                self.root.display()
+            ))),
+        }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Nothing there is as good as gone.
