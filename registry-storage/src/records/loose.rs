@@ -123,7 +123,7 @@ impl Records {
     }
 
     /// Up to which write the feed was followed.
-    async fn followed(&self) -> Result<Stamp> {
+    pub(super) async fn followed(&self) -> Result<Stamp> {
         let cursor = self.get::<values::Cursor>(keys::FOLLOWED).await?;
         let position = cursor.and_then(|(cursor, _)| keys::position(&cursor.after));
         Ok(position.unwrap_or(Stamp(0)))

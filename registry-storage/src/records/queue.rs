@@ -10,6 +10,9 @@ use super::{Records, keys, values};
 /// and most of what is queued is not due.
 const AHEAD: usize = 100;
 
+/// Doomed locations read at once where they are only counted.
+const PAGE: usize = 1000;
+
 impl Records {
     /// What lies under a table of times, in order: the time, the rest of the key, and the write. What is no such record
     /// is told and stepped over.
@@ -88,6 +91,23 @@ impl Records {
         Ok(doomed)
     }
 
+    /// How many locations are doomed, and how many of them may be unlinked now. They are listed by name and not by time, so all of them
+    /// are looked at unless there are as many as are counted.
+    async fn count_doomed(&self, now: Timestamp) -> Result<(u64, u64)> {
+        let most = Backlog::MOST as u64;
+        let (mut all, mut due, mut after) = (0, 0, None);
+        while due < most {
+            let page = self.doomed_until(after.as_ref(), PAGE, None).await?;
+            all += page.len() as u64;
+            due += page.iter().filter(|doomed| doomed.not_before <= now).count() as u64;
+            if page.len() < PAGE {
+                break;
+            }
+            after = page.last().cloned();
+        }
+        Ok((all.min(most), due.min(most)))
+    }
+
     /// How many records are under a prefix, whatever they say.
     async fn count(&self, prefix: &str) -> Result<u64> {
         let past = self.look_past(prefix, None, Backlog::MOST).await?;
@@ -96,14 +116,14 @@ impl Records {
 
     pub(super) async fn look_at_backlog(&self) -> Result<Backlog> {
         let now = self.clock().await?;
-        let doomed = self.doomed_until(None, Backlog::MOST, None).await?;
+        let (doomed, unlinkable) = self.count_doomed(now).await?;
         let purged = self.timed(keys::PURGE, None, Backlog::MOST, Some(now), |at, _, _| Some(at));
         Ok(Backlog {
             now,
             due: self.pending(None, Backlog::MOST, Some(now)).await?.len() as u64,
             next: self.pending(None, 1, None).await?.pop().map(|entry| entry.due),
-            doomed: doomed.len() as u64,
-            unlinkable: doomed.iter().filter(|doomed| doomed.not_before <= now).count() as u64,
+            doomed,
+            unlinkable,
             expired: self.expired_uploads(None, Backlog::MOST).await?.len() as u64,
             trash: purged.await?.len() as u64,
             deleted: self.count(keys::DROPPED).await?

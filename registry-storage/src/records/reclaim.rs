@@ -1,11 +1,12 @@
 //! The collector's steps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use registry_core::store::{
     Backlog, Begin, BlobState, Collected, Counts, Doomed, Entry, Expired, Explanation, Lead, Lifetimes,
-    Location, Outlook, Pending, Reclaim, Run, RunEnd, Step, Terms, Txn, Untagged,
+    Location, Outlook, Pending, Reclaim, Release, Run, RunEnd, Step, Terms, Txn, Untagged,
 };
 use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{Digest, Error, Result, Timestamp, UploadId};
@@ -281,6 +282,10 @@ impl Records {
 
 #[async_trait]
 impl Reclaim for Records {
+    fn reading(self: Arc<Self>) -> Arc<dyn Reclaim> {
+        Arc::new(self.reader())
+    }
+
     async fn time(&self) -> Result<Timestamp> {
         self.clock().await
     }
@@ -299,11 +304,11 @@ impl Reclaim for Records {
     }
 
     async fn foresee(&self, entry: &Pending, terms: &Terms) -> Result<Outlook> {
-        self.do_foresee(entry, terms).await
+        self.reader().do_foresee(entry, terms).await
     }
 
     async fn explain(&self, digest: &Digest) -> Result<Explanation> {
-        self.do_explain(digest).await
+        self.reader().do_explain(digest).await
     }
 
     async fn doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>> {
@@ -317,6 +322,14 @@ impl Reclaim for Records {
 
     async fn all_doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>> {
         self.doomed_until(after, limit, None).await
+    }
+
+    async fn is_doomed(&self, doomed: &Doomed) -> Result<bool> {
+        if lack(Weakening::UnlinkBeforeRemove) {
+            return Ok(true);
+        }
+        let entry = self.entry(&keys::doomed(&doomed.location)).await?;
+        Ok(entry.is_some_and(|entry| entry.stamp == doomed.stamp))
     }
 
     /// Only this very entry is cleared; one that is gone already is fine.
@@ -386,6 +399,22 @@ impl Reclaim for Records {
         limit: usize,
     ) -> Result<Vec<Untagged>> {
         self.loose_until(until, after, limit).await
+    }
+
+    async fn is_followed(&self) -> Result<bool> {
+        self.has_followed().await
+    }
+
+    async fn foresee_untagged(&self, untagged: &Untagged) -> Result<Option<Release>> {
+        self.reader().do_foresee_untagged(untagged).await
+    }
+
+    async fn foresee_deleted(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Release>, Option<String>)> {
+        self.reader().do_foresee_deleted(after, limit).await
     }
 
     async fn delete_untagged(&self, untagged: &Untagged) -> Result<bool> {

@@ -7,6 +7,7 @@
 pub mod blobs;
 pub mod claims;
 pub mod collect;
+pub mod foresee;
 pub mod history;
 pub mod keeping;
 pub mod manifests;
@@ -51,6 +52,7 @@ macro_rules! manifest_store_suite {
             $crate::manifest_store_pieces_clauses!(pieces, $factory);
             $crate::manifest_store_keeping_clauses!(keeping, $factory);
             $crate::manifest_store_runs_clauses!(runs, $factory);
+            $crate::manifest_store_foresee_clauses!(foresee, $factory);
         }
     };
 }
@@ -323,6 +325,7 @@ mod tests {
             include_str!("manifest_store/pieces.rs"),
             include_str!("manifest_store/keeping.rs"),
             include_str!("manifest_store/runs.rs"),
+            include_str!("manifest_store/foresee.rs"),
         ] {
             crate::testkit::assert_every_clause_is_stamped(source);
         }

@@ -4,11 +4,13 @@
 //! against it, so that a key exists for all of them or for none.
 
 mod explain;
+mod node;
 mod schema;
 mod sources;
 mod value;
 
 pub use explain::{ConfigError, Problem, Source};
+pub use node::Node;
 pub use schema::{
     AdminListen, CollectorConfig, Config, Durability, Level, LimitsConfig, LogConfig, LogFormat, TlsConfig,
 };

@@ -11,6 +11,7 @@ use registry_gc::ScrubOptions;
 use registry_storage::kv::{EngineKind, OpenError};
 
 use super::explain::Problem;
+use super::node::Node;
 use super::value::{ADDRESS, Kind, Value, quote, words};
 use crate::server::Limits;
 use crate::stores::StoreOptions;
@@ -103,8 +104,10 @@ pub struct LimitsConfig {
 }
 
 /// The keys of `collector`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectorConfig {
+    /// What this node is called.
+    pub node: Node,
     /// The longest between two looks at the queue.
     pub interval: Duration,
     /// Steps at once.
@@ -327,6 +330,7 @@ impl Default for Config {
             },
             lifetimes: Lifetimes::default(),
             collector: CollectorConfig {
+                node: Node::default(),
                 interval: collector.interval,
                 workers: collector.workers as u32,
                 rate: collector.rate.unwrap_or(0),
@@ -372,6 +376,7 @@ impl Config {
         visit("lifetimes.longest_write", &mut self.lifetimes.longest_write);
         visit("lifetimes.longest_read", &mut self.lifetimes.longest_read);
         visit("lifetimes.undo", &mut self.lifetimes.undo);
+        visit("collector.node", &mut self.collector.node);
         visit("collector.interval", &mut self.collector.interval);
         visit("collector.workers", &mut self.collector.workers);
         visit("collector.rate", &mut self.collector.rate);
@@ -429,12 +434,14 @@ impl Config {
     /// How the collector works.
     pub fn collector_settings(&self) -> registry_gc::Settings {
         let CollectorConfig {
+            ref node,
             interval,
             workers,
             rate,
             untagged,
         } = self.collector;
         registry_gc::Settings {
+            node: node.name((!self.memory).then_some(&self.data)),
             interval,
             workers: workers as usize,
             rate: (rate > 0).then_some(rate),
