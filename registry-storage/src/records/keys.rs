@@ -196,6 +196,11 @@ pub(super) fn children(repository: &str, digest: &Digest) -> String {
     format!("children/{repository}/{digest}")
 }
 
+/// Every child of every index of a repository.
+pub(super) fn parents_in(repository: &str) -> String {
+    format!("parent/{repository}/")
+}
+
 /// Every index that lists a child.
 pub(super) fn parents(repository: &str, child: &Digest) -> String {
     format!("parent/{repository}/{child}/")
@@ -284,6 +289,11 @@ pub(super) fn shard(counter: &str, shard: u8) -> String {
 
 pub(super) fn run(id: &str) -> String {
     format!("{RUN}{id}")
+}
+
+/// Every note of a repository of manifests to which no tag points.
+pub(super) fn loose_of(repository: &str) -> String {
+    format!("loose/{repository}/")
 }
 
 pub(super) fn loose(repository: &str, digest: &Digest) -> String {

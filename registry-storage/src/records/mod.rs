@@ -7,6 +7,7 @@ mod blobs;
 mod charges;
 pub mod check;
 mod edges;
+mod giving_up;
 mod history;
 mod keys;
 mod lists;

@@ -1,9 +1,11 @@
 //! Collecting.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use registry_core::store::{BlobStore, Collected, ManifestStore, Reclaim};
-use registry_core::{ErrorKind, MountFrom, PutManifest, Reference, Registry, once};
+use registry_core::store::{BlobStore, Collected, Kv, ManifestStore, Reclaim, Txn};
+use registry_core::{Digest, ErrorKind, MountFrom, PutManifest, Reference, Registry, once};
+use registry_storage::testkit::block_on;
 
 use crate::harness::*;
 
@@ -296,4 +298,85 @@ fn a_manifest_put_while_its_blob_is_collected_without_grace_is_whole_or_refused(
         }
         interrupted
     });
+}
+
+/// Most writes of a transaction that cleans up: many fewer than any engine takes.
+const FEW: usize = 10_000;
+
+#[test]
+fn a_blob_with_very_many_leases_is_collected_in_small_transactions() {
+    block_on(async {
+        for is_named in [true, false] {
+            let house = house();
+            let blob = house.push("a", b"layer").await;
+            if is_named {
+                house.tag("a", "t", &image(&blob, "")).await;
+            }
+            let entry = to_due(&house).await;
+            let end = entry.due.0;
+            let many = (0..12_000_u32).fold(Txn::new(), |txn, n| {
+                txn.put(
+                    format!("lease/{}/{end:016}/{n:032x}", blob.digest),
+                    &b"{\"v\":1}"[..],
+                )
+            });
+            house.kv.commit(many).await.unwrap();
+            let done = house.slow_records.collect(&entry).await.unwrap();
+            let expected = match is_named {
+                true => Collected::Dropped,
+                false => Collected::Condemned,
+            };
+            assert_eq!(done, expected);
+            assert!(house.interrupted.largest.load(Ordering::SeqCst) <= FEW);
+            assert!(house.kv.scan("lease/", None, 1).await.unwrap().is_empty());
+        }
+    });
+}
+
+#[test]
+fn the_feed_is_followed_in_small_transactions_however_much_was_about_what_was_deleted() {
+    block_on(async {
+        let house = house();
+        let blob = house.push("a", b"layer").await;
+        let mut subjects = Vec::new();
+        for n in 0..12 {
+            subjects.push(
+                house
+                    .tag(
+                        "a",
+                        &format!("t{n}"),
+                        &image(&blob, &format!(r#","annotations":{{"n":"{n}"}}"#)),
+                    )
+                    .await,
+            );
+        }
+        let tagged = house.kv.scan("tag/", None, 1).await.unwrap();
+        let id = tagged[0].0.split('/').nth(1).unwrap().to_owned();
+        for subject in &subjects {
+            let about = (0..1000).fold(Txn::new(), |txn, n| {
+                let referrer = Digest::sha256(format!("{subject} {n}").as_bytes());
+                txn.put(format!("referrer/{id}/{subject}/{referrer}"), &b"{}"[..])
+            });
+            house.kv.commit(about).await.unwrap();
+            house
+                .registry
+                .delete_manifest(&house.ctx, &name("a"), subject)
+                .await
+                .unwrap();
+        }
+        while house.slow_records.follow(1000).await.unwrap() {}
+        let loose = house
+            .kv
+            .scan(&format!("loose/{id}/"), None, usize::MAX)
+            .await
+            .unwrap();
+        assert!(loose.len() >= 12_000, "{}", loose.len());
+        let largest = house.interrupted.largest.load(Ordering::SeqCst);
+        assert!(largest <= FEW, "{largest}");
+    });
+}
+
+async fn to_due(house: &House) -> registry_core::store::Pending {
+    house.clock.advance(48 * HOUR);
+    house.records.due(None, 1).await.unwrap().pop().unwrap()
 }

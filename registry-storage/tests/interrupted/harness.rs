@@ -27,6 +27,8 @@ pub(crate) struct Interrupted {
     /// How many calls go by before it happens.
     pub(crate) countdown: AtomicUsize,
     pub(crate) interruption: Mutex<Option<BoxFuture<'static, ()>>>,
+    /// Writes of the largest transaction that was committed.
+    pub(crate) largest: AtomicUsize,
 }
 
 impl Interrupted {
@@ -75,6 +77,7 @@ impl Kv for Interrupted {
 
     async fn commit(&self, txn: Txn) -> Result<Stamp, KvError> {
         self.call().await;
+        self.largest.fetch_max(txn.writes.len(), Ordering::SeqCst);
         self.inner.commit(txn).await
     }
 }
@@ -127,6 +130,7 @@ pub(crate) fn house_with(inline_max: usize) -> House {
         inner: kv.clone(),
         countdown: AtomicUsize::new(0),
         interruption: Mutex::new(None),
+        largest: AtomicUsize::new(0),
     });
     let stack = |kv: Arc<dyn Kv>| {
         let records = Records::new(kv, runtime.clone(), Lifetimes::default());
