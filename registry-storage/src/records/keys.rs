@@ -19,6 +19,7 @@
 //! | `upload` | upload id | claim |
 //! | `expiry` | when, upload id | nothing more: claims in the order in which they expire |
 //! | `doomed` | location | from when on it may be unlinked |
+//! | `unlink` | when, location | nothing more: the doomed in the order in which they may be unlinked |
 //! | `manifest` | repository id, digest | media type, size, put id, subject |
 //! | `content` | repository id, digest | the manifest's bytes |
 //! | `children` | repository id, digest | what the manifest's put named |
@@ -52,6 +53,7 @@ pub(super) const DROPPED: &str = "dropped/";
 pub(super) const PENDING: &str = "pending/";
 pub(super) const EXPIRY: &str = "expiry/";
 pub(super) const DOOMED: &str = "doomed/";
+pub(super) const UNLINK: &str = "unlink/";
 pub(super) const EVENT: &str = "event/";
 pub(super) const SCRUB_CURSOR: &str = "scrub/cursor";
 pub(super) const SCRUB_FOUND: &str = "scrub/found/";
@@ -155,7 +157,7 @@ pub(super) fn pending(due: Timestamp, digest: &Digest) -> String {
     format!("{PENDING}{}/{digest}", time(due))
 }
 
-/// The time and the rest of a key of `pending` or `expiry`.
+/// The time and the rest of a key of a table of times.
 pub(super) fn parse_timed<'k>(table: &str, key: &'k str) -> Option<(Timestamp, &'k str)> {
     let (due, rest) = key.strip_prefix(table)?.split_once('/')?;
     Some((Timestamp(due.parse().ok()?), rest))
@@ -177,6 +179,10 @@ pub(super) fn expiry(expires: Timestamp, id: &UploadId) -> String {
 
 pub(super) fn doomed(location: &Location) -> String {
     format!("{DOOMED}{location}")
+}
+
+pub(super) fn unlink(not_before: Timestamp, location: &Location) -> String {
+    format!("{UNLINK}{}/{location}", time(not_before))
 }
 
 /// Every manifest of a repository.

@@ -7,13 +7,12 @@
 //! by the transaction that deletes it.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 
 use registry_core::store::{Event, EventKind, KvError, Stamp, TagMove, Txn, Untagged};
-use registry_core::{Context, Digest, Error, ErrorKind, RepositoryName, Result, Timestamp};
+use registry_core::{Context, Digest, ErrorKind, RepositoryName, Result, Timestamp};
 
 use super::values::{MARK, V1, decode, encode};
-use super::{Attempt, Records, Repository, failed, keys, values};
+use super::{Attempt, Records, Repository, failed, is_of_one_record, keys, values};
 
 /// Most referrers of a deleted subject that are noted with it. The others are noted when they are put or lose a tag.
 const REFERRERS: usize = 1000;
@@ -23,12 +22,6 @@ const NOTES: usize = 1000;
 
 /// What names mean, none of those that mean nothing.
 type Names = BTreeMap<RepositoryName, Option<Repository>>;
-
-/// Whether an error is of a record that cannot be read, rather than of all of them.
-fn is_of_one_record(error: &Error) -> bool {
-    let of_the_engine = error.source().and_then(|why| why.downcast_ref::<KvError>());
-    matches!(of_the_engine, None | Some(KvError::Damaged { .. }))
-}
 
 impl Records {
     /// Follows the feed for at most `limit` events, and no further than one transaction takes. Whether there are more.

@@ -10,6 +10,7 @@
 //! | `lease`, `pending` | its own key, but for the time |
 //! | `expiry` | `upload` |
 //! | `doomed` | its own key, held as long as any |
+//! | `unlink` | `doomed` |
 //! | `tagged` | `tag` |
 //! | `repository`, `named` | each other |
 //! | `tag` | `tagged` |
@@ -93,6 +94,7 @@ impl Records {
             ["loosened", _, repository, digest] => Some(self.mended_loosened(key, repository, digest).await?),
             ["expiry", _, id] => self.mended_expiry(key, id).await?,
             ["doomed", ..] => self.mended_doomed(key).await?,
+            ["unlink", ..] => Some(self.disordered(key)),
             ["repository", ..] => self.mended_repository(key).await?,
             ["named", id] => self.mended_named(key, id).await?,
             ["tag", repository, _] => self.mended_tag(key, repository).await?,

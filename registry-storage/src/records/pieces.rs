@@ -155,7 +155,7 @@ impl Records {
         Ok(!pieces.is_empty())
     }
 
-    /// `sweep_manifest`: takes one piece. How many edges it had.
+    /// `sweep_manifest`: takes one piece. How many edges it had; none if whoever was faster has taken it.
     async fn sweep_one(&self, key: &str, entry: &Entry) -> Result<usize> {
         let parts: Vec<&str> = key[keys::PIECE.len()..].split('/').collect();
         let [repository, put, _] = parts[..] else {
@@ -183,15 +183,17 @@ impl Records {
         if lack(Weakening::SweepLeavesNothing) && transition == "sweep_repository" {
             txn = without_entries(txn);
         }
-        // Whoever was faster has taken it.
-        let (Attempt::Done(_) | Attempt::Again) = self.commit(txn).await?;
-        Ok(piece.children.blobs.len() + piece.children.manifests.len())
+        let edges = piece.children.blobs.len() + piece.children.manifests.len();
+        Ok(match self.commit(txn).await? {
+            Attempt::Done(_) => edges.max(1),
+            Attempt::Again => 0,
+        })
     }
 
     /// Takes pieces under a prefix until `limit` edges went. Whether any piece is left; one that cannot be taken does
-    /// not keep the others from it.
+    /// not keep the others from it, and is an error once it is the only kind.
     pub(super) async fn sweep_pieces(&self, prefix: &str, limit: usize) -> Result<bool> {
-        let (mut taken, mut failed, mut after) = (0, None, None::<String>);
+        let (mut taken, mut tried, mut failed, mut after) = (0, 0, None, None::<String>);
         while taken < limit.max(1) {
             let page = self.scan_past(prefix, after.as_deref(), PAGE).await?;
             let Some((last, _)) = page.last() else {
@@ -202,17 +204,22 @@ impl Records {
                 if taken >= limit.max(1) {
                     break;
                 }
+                tried += 1;
                 match self.sweep_one(key, entry).await {
-                    Ok(edges) => taken += edges.max(1),
+                    Ok(edges) => taken += edges,
                     Err(error) => failed = Some(error),
                 }
             }
         }
         let left = self.look_past(prefix, None, PAGE).await?;
         let lost = left.damaged.iter().find(|key| is_whole(key));
-        match failed.or_else(|| lost.map(|key| super::mend::lost(key))) {
+        let any_left = !left.entries.is_empty();
+        // A key that was changed can hide its neighbours from writes, so that they cannot be taken though nobody does.
+        let hidden = (any_left && tried > 0).then(super::busy);
+        let lost = lost.map(|key| super::mend::lost(key));
+        match failed.or(lost).or(hidden) {
             Some(error) if taken == 0 => Err(error),
-            _ => Ok(!left.entries.is_empty()),
+            _ => Ok(any_left),
         }
     }
 }

@@ -340,7 +340,7 @@ impl Reclaim for Records {
 
     async fn doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>> {
         let now = self.clock().await?;
-        let mut doomed = self.doomed_until(after, limit, Some(now)).await?;
+        let mut doomed = self.unlinkable(after, limit, now).await?;
         if lack(Weakening::UnlinkBeforeRemove) {
             doomed.extend(self.condemned_locations(now).await?);
         }
@@ -348,7 +348,7 @@ impl Reclaim for Records {
     }
 
     async fn all_doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>> {
-        self.doomed_until(after, limit, None).await
+        self.every_doomed(after, limit).await
     }
 
     /// Only this very entry is cleared; one that is gone already is fine.
@@ -358,7 +358,8 @@ impl Reclaim for Records {
             Txn::new()
                 .named("clear_doomed")
                 .at(&key, doomed.stamp)
-                .delete(key),
+                .delete(key)
+                .delete(keys::unlink(doomed.not_before, &doomed.location)),
         )
         .await?;
         Ok(())

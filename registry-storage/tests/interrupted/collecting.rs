@@ -376,6 +376,56 @@ fn the_feed_is_followed_in_small_transactions_however_much_was_about_what_was_de
     });
 }
 
+#[test]
+fn looking_for_what_may_be_unlinked_reads_what_may() {
+    block_on(async {
+        let house = house();
+        let mut doomed = Txn::new();
+        let now = house.clock.now();
+        for n in 0..3000_u64 {
+            // A few of them are over.
+            let not_before = match n % 1000 {
+                0 => now.0,
+                _ => now.0 + 1000 + n,
+            };
+            let record = format!(r#"{{"v":1,"location":{{"object":"{n:04}"}},"not_before":{not_before}}}"#);
+            doomed = doomed.put(format!("doomed/object:{n:04}"), record);
+        }
+        house.kv.commit(doomed).await.unwrap();
+        let records = &house.slow_records;
+        // As an earlier version left them, so that the first look puts them in order.
+        assert_eq!(records.doomed(None, 100).await.unwrap().len(), 3);
+        let before = house.interrupted.read.load(Ordering::SeqCst);
+        let due = records.doomed(None, 100).await.unwrap();
+        assert_eq!(due.len(), 3);
+        let read = house.interrupted.read.load(Ordering::SeqCst) - before;
+        assert!(read <= 110, "{read} of 3000 were read");
+        for doomed in &due {
+            records.clear_doomed(doomed).await.unwrap();
+        }
+        assert!(records.doomed(None, 100).await.unwrap().is_empty());
+        for table in ["doomed/", "unlink/"] {
+            assert_eq!(house.kv.scan(table, None, usize::MAX).await.unwrap().len(), 2997);
+        }
+    });
+}
+
+#[test]
+fn a_head_of_a_manifest_reads_one_record_more_than_its_name_leads_to() {
+    block_on(async {
+        let house = house();
+        let blob = house.push("a", b"layer").await;
+        let digest = house.tag("a", "t", &image(&blob, "")).await;
+        for (reference, records) in [(Reference::Tag(tag("t")), 4), (Reference::Digest(digest), 3)] {
+            let before = house.interrupted.read.load(Ordering::SeqCst);
+            let found = house.slow.stat_manifest(&house.ctx, &name("a"), &reference).await;
+            assert_eq!(found.unwrap().digest, digest);
+            let read = house.interrupted.read.load(Ordering::SeqCst) - before;
+            assert_eq!(read, records, "name, tag, manifest, and its bytes");
+        }
+    });
+}
+
 async fn to_due(house: &House) -> registry_core::store::Pending {
     house.clock.advance(48 * HOUR);
     house.records.due(None, 1).await.unwrap().pop().unwrap()

@@ -29,6 +29,8 @@ pub(crate) struct Interrupted {
     pub(crate) interruption: Mutex<Option<BoxFuture<'static, ()>>>,
     /// Writes of the largest transaction that was committed.
     pub(crate) largest: AtomicUsize,
+    /// How many records were read.
+    pub(crate) read: AtomicUsize,
 }
 
 impl Interrupted {
@@ -57,6 +59,7 @@ impl Interrupted {
 impl Kv for Interrupted {
     async fn get(&self, key: &str) -> Result<Option<Entry>, KvError> {
         self.call().await;
+        self.read.fetch_add(1, Ordering::SeqCst);
         self.inner.get(key).await
     }
 
@@ -67,7 +70,9 @@ impl Kv for Interrupted {
         limit: usize,
     ) -> Result<Vec<(String, Entry)>, KvError> {
         self.call().await;
-        self.inner.scan(prefix, after, limit).await
+        let page = self.inner.scan(prefix, after, limit).await?;
+        self.read.fetch_add(page.len(), Ordering::SeqCst);
+        Ok(page)
     }
 
     async fn now(&self) -> Result<Timestamp, KvError> {
@@ -131,6 +136,7 @@ pub(crate) fn house_with(inline_max: usize) -> House {
         countdown: AtomicUsize::new(0),
         interruption: Mutex::new(None),
         largest: AtomicUsize::new(0),
+        read: AtomicUsize::new(0),
     });
     let stack = |kv: Arc<dyn Kv>| {
         let records = Records::new(kv, runtime.clone(), Lifetimes::default());

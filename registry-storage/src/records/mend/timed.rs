@@ -170,6 +170,7 @@ impl Records {
             location,
             not_before,
         };
-        Ok(Some(Txn::new().put(key, encode(&value))))
+        let queued = keys::unlink(not_before, &value.location);
+        Ok(Some(Txn::new().put(key, encode(&value)).put(queued, MARK)))
     }
 }
