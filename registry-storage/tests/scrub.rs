@@ -41,7 +41,9 @@ fn finding(number: u64) -> ScrubFinding {
         needed_by: vec![NeededBy {
             repository: "some/repository".parse().unwrap(),
             manifest: Digest::sha256(b"manifest"),
+            trashed: false,
         }],
+        unlisted: None,
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) const LEAD: &str = "lead/collector";
 pub(super) const LOOSENED: &str = "loosened/";
 pub(super) const FOLLOWED: &str = "cursor/loose";
 pub(super) const RUN: &str = "run/";
+pub(super) const TRASH: &str = "trash/";
 pub(super) const PIECE: &str = "piece/";
 pub(super) const PURGE: &str = "purge/";
 pub(super) const TRIM: &str = "trim/";
