@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use registry_core::auth::Identity;
 use registry_core::runtime::Threads;
-use registry_core::store::{Kv, Lifetimes, Txn};
+use registry_core::store::{Kv, Lifetimes, Location, Reclaim, Txn};
 use registry_core::{Context, Digest, LocalRegistry, Options, Reference, Registry, RepositoryName};
 use registry_storage::kv::{Apart, OpenError};
 use registry_storage::records::Records;
@@ -91,6 +91,33 @@ fn a_store_of_format_1_is_opened_with_all_that_is_in_it_and_opens_again() {
     assert_eq!(given.trim_end().len(), 32);
     holds_everything(opened(directory.path()));
     assert_eq!(identity(directory.path()).unwrap(), given);
+}
+
+/// Which knew no order of their times.
+#[test]
+fn what_an_earlier_version_doomed_is_unlinked_when_its_time_has_come() {
+    let directory = version_1();
+    let kv = Arc::new(opened(directory.path()).kv);
+    let location = Location::Object("left behind".to_owned());
+    let value = |not_before: u64| {
+        format!(r#"{{"v":1,"location":{{"object":"left behind"}},"not_before":{not_before}}}"#)
+    };
+    block_on(async {
+        for (not_before, expected) in [(u64::MAX >> 12, 0), (1, 1)] {
+            kv.commit(Txn::new().put(format!("doomed/{location}"), value(not_before)))
+                .await
+                .unwrap();
+            let records = Records::new(kv.clone(), Threads::shared(), Lifetimes::default());
+            let mut due = records.doomed(None, 10).await.unwrap();
+            // Besides what the push has left.
+            due.retain(|doomed| doomed.location == location);
+            assert_eq!(due.len(), expected);
+            for doomed in &due {
+                records.clear_doomed(doomed).await.unwrap();
+            }
+        }
+        assert_eq!(kv.get(&format!("doomed/{location}")).await.unwrap(), None);
+    });
 }
 
 #[test]
