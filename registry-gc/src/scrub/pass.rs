@@ -11,7 +11,7 @@ use registry_core::{Digest, Error, ErrorKind};
 
 use super::pace::{Pace, SEEK};
 use super::read::{Verdict, is_of_this_process};
-use super::{DOUBTS, HOLD, Scrubber, position};
+use super::{DOUBTS, HOLD, Scrubber};
 
 /// How many records are read at once.
 const PAGE: usize = 100;
@@ -129,7 +129,7 @@ impl<'s> Pass<'s> {
     }
 
     fn reached(&mut self, place: ScrubPlace) {
-        self.scrubber.tell(|status| status.position = position(&place));
+        self.scrubber.tell(|status| status.position = place.position());
         self.place = place;
     }
 
