@@ -83,7 +83,7 @@ pub(crate) fn guards(quiet: bool) -> Result<String> {
         .args(["run", "--quiet", "--locked", "--release", "-p", "trials"])
         .args(["--features", "weaken", "--bin", "schedules", "--target-dir"])
         .arg(&apart)
-        .args(["--", "--weaken", "all", "--schedules", "15000"]);
+        .args(["--", "--weaken", "all", "--schedules", "40000"]);
     ensure!(
         watched(&mut cargo, quiet)?,
         "a guard that was left out was not missed"

@@ -39,10 +39,11 @@ pub(super) struct Library {
 }
 
 impl Library {
-    pub(super) fn draw(dice: &mut Dice) -> Library {
+    pub(super) fn draw(dice: &mut Dice, many: bool) -> Library {
         // The one kept in the records, the other not.
         let lengths: &[usize] = match dice.below(5) {
             0 => &[9],
+            1..=4 if !many => &[40],
             1..=2 => &[40],
             _ => &[40, 9],
         };

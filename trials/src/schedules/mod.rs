@@ -29,9 +29,13 @@
 //! [`Records`]: registry_storage::records::Records
 
 mod clients;
+mod code;
+mod ending;
 mod library;
 mod oracle;
+mod play;
 mod scheduler;
+mod setting;
 mod stores;
 mod view;
 mod world;
@@ -132,7 +136,7 @@ impl Search {
                             return;
                         }
                         let seed = self.seed.wrapping_add(number);
-                        let outcome = world::play(seed, false);
+                        let outcome = play::play(seed, false);
                         let mut report = lock(&report);
                         report.schedules += 1;
                         report.steps += outcome.steps;
@@ -230,7 +234,7 @@ pub fn keep_all() {
 
 /// One schedule step by step, and what it broke.
 pub fn replay(seed: u64) -> (Vec<String>, Option<Violation>) {
-    let outcome = world::play(seed, true);
+    let outcome = play::play(seed, true);
     let violation = outcome.broken.map(|broken| Violation {
         seed,
         promise: broken.promise,
