@@ -158,10 +158,13 @@ impl<'s> Pass<'s> {
         }
         self.cursor.held_until = self.scrubber.manifests.now().await? + HOLD;
         self.since_saved = Duration::ZERO;
+        // Whoever goes on from there comes to the doubts again.
+        let mut cursor = self.cursor.clone();
+        cursor.done.blobs = cursor.done.blobs.saturating_sub(self.doubts.len() as u64);
         let saved = self
             .scrubber
             .records
-            .save_cursor(&self.cursor, Some(self.stamp))
+            .save_cursor(&cursor, Some(self.stamp))
             .await?;
         self.stamp = saved.ok_or(Stop::Taken)?;
         Ok(())
