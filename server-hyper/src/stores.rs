@@ -70,6 +70,8 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// How the registry behaves.
     pub registry: Options,
+    /// Whether records of an older format are refused, instead of being brought to the one that this version writes.
+    pub keep_format: bool,
 }
 
 impl StoreOptions {
@@ -78,6 +80,7 @@ impl StoreOptions {
         kv::Options {
             engine: self.engine,
             durability: self.durability,
+            keep_format: self.keep_format,
             ..kv::Options::default()
         }
     }

@@ -267,6 +267,7 @@ impl Config {
             engine: self.records_engine,
             durability: self.durability.into(),
             registry: self.registry_options(),
+            keep_format: false,
         }
     }
 
