@@ -26,7 +26,7 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    fn of(read: io::Result<Digest>, digest: &Digest) -> Verdict {
+    pub(super) fn of(read: io::Result<Digest>, digest: &Digest) -> Verdict {
         match read {
             Ok(found) if found == *digest => Verdict::Whole,
             Ok(_) => Verdict::Bad(Damage::Wrong),
