@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use registry_core::store::{Event, EventKind, KvError, Stamp, TagMove, Txn, Untagged};
+use registry_core::store::{Entry, Event, EventKind, KvError, Stamp, TagMove, Txn, Untagged};
 use registry_core::{Context, Digest, ErrorKind, RepositoryName, Result, Timestamp};
 
 use super::values::{MARK, V1, decode, encode};
@@ -22,6 +22,21 @@ const NOTES: usize = 1000;
 
 /// What names mean, none of those that mean nothing.
 type Names = BTreeMap<RepositoryName, Option<Repository>>;
+
+/// Most events that are looked at behind where the feed was followed to. With more it is followed first.
+const UNFOLLOWED: usize = 1000;
+
+/// Whether it took a tag away from a manifest of this digest.
+fn loses_tag(kind: &EventKind, digest: &Digest) -> bool {
+    let moves = match kind {
+        EventKind::ManifestPut { tags, .. } | EventKind::ManifestUndeleted { tags, .. } => tags.as_slice(),
+        EventKind::TagDeleted { tag } => std::slice::from_ref(tag),
+        _ => return false,
+    };
+    moves
+        .iter()
+        .any(|moved| moved.from == Some(*digest) && moved.to != Some(*digest))
+}
 
 impl Records {
     /// Follows the feed for at most `limit` events, and no further than one transaction takes. Whether there are more.
@@ -95,13 +110,15 @@ impl Records {
         let mut tell = |digest: &Digest, since| {
             loose.insert((name.clone(), *digest), since);
         };
-        let mut note = |digest: &Digest| tell(digest, Some(event.at));
+        // It may have been written that much later than it says.
+        let since = event.at + self.slack();
+        let mut note = |digest: &Digest| tell(digest, Some(since));
         let left = |moved: &TagMove| moved.from.filter(|from| Some(*from) != moved.to);
         match &event.kind {
             EventKind::ManifestPut { digest, tags, .. }
             | EventKind::ManifestUndeleted { digest, tags, .. } => {
                 tags.iter().filter_map(left).for_each(|from| note(&from));
-                tell(digest, tags.is_empty().then_some(event.at));
+                tell(digest, tags.is_empty().then_some(since));
             }
             EventKind::TagDeleted { tag } => left(tag).iter().for_each(note),
             EventKind::TagUndeleted { tag } => {
@@ -152,6 +169,19 @@ impl Records {
         Ok(position.unwrap_or(Stamp(0)))
     }
 
+    /// Whether a manifest of this digest may have lost a tag behind where the feed was followed to: it is noted since an earlier
+    /// time then, when it had lost another.
+    async fn lost_a_tag_unfollowed(&self, digest: &Digest) -> Result<bool> {
+        let cursor = self.get::<values::Cursor>(keys::FOLLOWED).await?;
+        let after = cursor.map(|(cursor, _)| cursor.after);
+        let events = self.scan_past(keys::EVENT, after.as_deref(), UNFOLLOWED).await?;
+        // What cannot be read may say so.
+        let may = |(key, entry): &(String, Entry)| {
+            decode::<Event>(key, entry).map_or(true, |event| loses_tag(&event.kind, digest))
+        };
+        Ok(events.len() == UNFOLLOWED || events.iter().any(may))
+    }
+
     pub(super) async fn loose_until(
         &self,
         until: Timestamp,
@@ -172,8 +202,8 @@ impl Records {
     }
 
     /// Deletes a manifest as its repository's clients do, asserting that no tag points at it, no index lists it, and it is not
-    /// about a manifest that is there. Whether it did. One that was put, or given a tag, behind where the feed was followed to
-    /// is left for when that has been followed: each of these writes its record anew. What has a tag is forgotten until it loses it; what an
+    /// about a manifest that is there. Whether it did. One that was put, or was given or lost a tag, behind where the feed was followed to
+    /// is left for when that has been followed: a put and a tag write its record anew, and for what took one the feed is read. What has a tag is forgotten until it loses it; what an
     /// index or a subject keeps is looked at again after as long.
     pub(super) async fn try_delete_untagged(&self, loose: &Untagged) -> Result<Attempt<bool>> {
         let (id, digest) = (loose.repository.as_str(), &loose.digest);
@@ -201,6 +231,9 @@ impl Records {
         }
         if self.any_under(&tags).await? {
             return self.forget_loose(txn.delete(key)).await;
+        }
+        if self.lost_a_tag_unfollowed(digest).await? {
+            return Ok(Attempt::Done(false));
         }
         let subject = manifest.subject.map(|subject| keys::manifest(id, &subject));
         let is_kept = self.any_under(&keys::parents(id, digest)).await?

@@ -315,7 +315,7 @@ impl Records {
         }
     }
 
-    /// Adds what happened to the feed.
+    /// Adds what happened to the feed, asserting that it happens about when it says: who counts from then adds the slack.
     fn tell(&self, txn: Txn, ctx: &Context, name: &RepositoryName, now: Timestamp, kind: EventKind) -> Txn {
         let event = Event {
             position: String::new(),
@@ -325,7 +325,7 @@ impl Records {
             repository: name.clone(),
             kind,
         };
-        txn.append(keys::EVENT, encode(&event))
+        txn.before(now + self.slack()).append(keys::EVENT, encode(&event))
     }
 }
 

@@ -231,9 +231,8 @@ fn a_tag_set_while_its_manifest_goes_by_policy_leads_to_a_whole_image() {
             .put_manifest(&house.ctx, &name("a"), untagged)
             .await
             .unwrap();
-        while house.records.follow(10).await.unwrap() {}
-        let now = house.records.time().await.unwrap();
-        let found = house.records.untagged(now, None, 10).await.unwrap().remove(0);
+        house.clock.advance(HOUR);
+        let found = untagged_for(&house, std::time::Duration::ZERO).await.remove(0);
         let (other, write) = (
             house.clone(),
             PutManifest::tagged(tag("t"), OCI, image(&blob, "")),
@@ -258,6 +257,65 @@ fn a_tag_set_while_its_manifest_goes_by_policy_leads_to_a_whole_image() {
             assert_eq!(manifest.unwrap().info.digest, found.digest);
             assert_eq!(house.read("a", &blob.digest).await.as_deref(), Ok(&b"layer"[..]));
         }
+        interrupted
+    });
+}
+
+/// Manifests that the policy would take that leaves them for so long.
+async fn untagged_for(house: &House, kept: std::time::Duration) -> Vec<registry_core::store::Untagged> {
+    while house.records.follow(10).await.unwrap() {}
+    let until = house.records.time().await.unwrap() - kept;
+    house.records.untagged(until, None, 10).await.unwrap()
+}
+
+#[test]
+fn what_loses_its_last_tag_as_the_policy_comes_by_stays_for_the_policys_time() {
+    block_on(async {
+        let house = house();
+        let blob = house.push("a", b"layer").await;
+        for of_it in ["one", "other"] {
+            house.tag("a", of_it, &image(&blob, "")).await;
+        }
+        let gone = tag("one");
+        let registry = &house.registry;
+        registry.delete_tag(&house.ctx, &name("a"), &gone).await.unwrap();
+        house.clock.advance(3 * HOUR);
+        let found = untagged_for(&house, HOUR).await;
+        registry
+            .delete_tag(&house.ctx, &name("a"), &tag("other"))
+            .await
+            .unwrap();
+        for untagged in &found {
+            assert!(
+                !house.records.delete_untagged(untagged).await.unwrap(),
+                "it had a tag until now"
+            );
+        }
+        house.clock.advance(3 * HOUR);
+        let found = untagged_for(&house, HOUR).await;
+        assert!(house.records.delete_untagged(&found[0]).await.unwrap());
+    });
+}
+
+#[test]
+fn a_put_that_slept_on_its_way_does_not_shorten_the_policys_time() {
+    at_every_point(async |house, at| {
+        let blob = house.push("a", b"layer").await;
+        house.tag("a", "t", &image(&blob, "")).await;
+        let clock = house.clock.clone();
+        let asleep = async move { clock.advance(std::time::Duration::from_secs(30 * 60)) };
+        house.interrupted.arm(at, Box::pin(asleep));
+        let other = PutManifest::tagged(tag("t"), OCI, image(&blob, r#","annotations":{"n":"2"}"#));
+        house
+            .slow
+            .put_manifest(&house.ctx, &name("a"), other)
+            .await
+            .unwrap();
+        let interrupted = !house.interrupted.disarm();
+        house.clock.advance(HOUR - std::time::Duration::from_secs(1));
+        assert!(untagged_for(&house, HOUR).await.is_empty(), "interrupted at {at}");
+        house.clock.advance(HOUR);
+        assert_eq!(untagged_for(&house, HOUR).await.len(), 1);
         interrupted
     });
 }
