@@ -94,7 +94,7 @@ fn what_lies_behind_a_damaged_key_is_looked_at_or_told_to_be_missing() {
             let house = open(directory.path());
             let (findings, report) = house.check(false).await;
             let said = format!("{at}, {bits}: {} of {records}, {findings:#?}", report.records);
-            assert_found(&findings, Kind::WalkIncomplete, "edge");
+            assert_found(&findings, Kind::WalkIncomplete, "was incomplete");
             // Only what is out of its place can hide others from a search.
             let is_hiding = report.incomplete.contains_key("everything");
             assert!(is_hiding || report.records == records - 1, "{said}");
