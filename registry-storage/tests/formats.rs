@@ -212,3 +212,24 @@ fn a_file_that_has_no_identity_in_it_is_refused() {
         assert!(error.to_string().contains("STORE"), "{error}");
     }
 }
+
+#[test]
+fn an_older_format_that_is_to_stay_is_refused_and_left_as_it_is() {
+    let directory = version_1();
+    let options = registry_storage::kv::Options {
+        keep_format: true,
+        ..registry_storage::kv::Options::default()
+    };
+    let data = directory.path().join("records/data.mdb");
+    let before = fs::read(&data).unwrap();
+    let refused = registry_storage::open_with(directory.path(), Threads::shared(), options.clone());
+    assert!(
+        matches!(refused, Err(OpenError::OlderFormat { found: 1, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(fs::read(&data).unwrap(), before);
+    assert_eq!(identity(directory.path()), None);
+    // Once it is brought forward, there is nothing to keep from.
+    drop(opened(directory.path()));
+    registry_storage::open_with(directory.path(), Threads::shared(), options).unwrap();
+}

@@ -73,10 +73,14 @@ impl Gaps {
 /// A walk through the records under a prefix.
 pub(super) struct Walk {
     prefix: String,
-    /// The last sound key.
+    /// The last sound key that was read, or where the walk was to begin.
     after: Option<String>,
-    /// Where the walk was before it read that; nothing if it was given.
-    before: Option<Option<String>>,
+    /// The sound key before that, from where a search must come to `after` again.
+    before: Option<String>,
+    /// How many damaged records lie between those two.
+    between: usize,
+    /// From where the search began that came to `after` first.
+    origin: Option<String>,
     limit: usize,
     page: VecDeque<(String, Entry)>,
     /// So many records are gone through one by one, since one of them is damaged, or the table seems to end.
@@ -93,6 +97,8 @@ impl Walk {
             prefix: prefix.into(),
             after: None,
             before: None,
+            between: 0,
+            origin: None,
             limit,
             page: VecDeque::new(),
             slowly: 0,
@@ -117,17 +123,31 @@ impl Walk {
         }
     }
 
-    /// Where a scan of everything begins that goes on with this walk.
+    /// Where a scan begins that goes on with this walk: before what was read last, so that it shows whether the search was
+    /// led to where it was.
     fn from(&self) -> Option<String> {
         let start = (!self.prefix.is_empty()).then(|| self.prefix.clone());
-        self.after.clone().or(start)
+        let after = self.after.clone().or(start);
+        self.before.clone().or(after)
     }
 
-    /// Goes on to a sound record.
-    fn reach(&mut self, page: Vec<(String, Entry)>) {
-        if let Some((last, _)) = page.last() {
-            let left = self.after.replace(last.clone());
-            self.before = Some(left);
+    /// How many records of such a scan were read already.
+    fn overlap(&self) -> usize {
+        self.before.as_ref().map_or(0, |_| self.between + 1)
+    }
+
+    /// Goes on to sound records, behind so many damaged ones.
+    fn reach(&mut self, page: Vec<(String, Entry)>, between: usize) {
+        match &page[..] {
+            [] => return,
+            [(only, _)] => {
+                self.before = self.after.replace(only.clone());
+                self.between = between;
+            }
+            [.., (before, _), (last, _)] => {
+                (self.before, self.after) = (Some(before.clone()), Some(last.clone()));
+                self.between = 0;
+            }
         }
         self.page = page.into();
     }
@@ -151,14 +171,9 @@ impl Checker<'_> {
     pub(super) async fn next(&mut self, walk: &mut Walk) -> Result<Option<(String, Entry)>> {
         while walk.page.is_empty() && !walk.ended {
             rest().await;
-            if self.is_astray(walk).await? {
-                let key = walk.after.as_deref().unwrap_or_default();
-                let why = format!("a search for record {key}, which is there, does not find it");
-                self.gaps.walked(EVERYTHING, &why);
-            }
-            match walk.slowly {
-                0 => self.page(walk).await?,
-                _ => self.step(walk).await?,
+            match walk.slowly == 0 && walk.between == 0 {
+                true => self.page(walk).await?,
+                false => self.step(walk).await?,
             }
         }
         let next = walk.page.pop_front();
@@ -170,18 +185,16 @@ impl Checker<'_> {
 
     /// A page, if all of it can be read.
     async fn page(&mut self, walk: &mut Walk) -> Result<()> {
-        let scan = self
-            .records
-            .kv
-            .scan(&walk.prefix, walk.after.as_deref(), walk.limit);
-        match scan.await {
+        let (from, limit) = (walk.from(), walk.overlap() + walk.limit);
+        match self.records.kv.scan(&walk.prefix, from.as_deref(), limit).await {
             Ok(page) => {
-                if page.len() < walk.limit {
+                if page.len() < limit {
                     // Or something else's key is in the way.
                     walk.slowly = 1;
                 }
-                let page = self.forward(walk.after.as_deref(), page);
-                walk.reach(page);
+                let page = self.forward(walk, page).await?;
+                walk.origin = from;
+                walk.reach(page, 0);
                 Ok(())
             }
             Err(KvError::Damaged { .. }) => {
@@ -194,64 +207,76 @@ impl Checker<'_> {
 
     /// One sound record, past those before it that are damaged, whatever table they say they are of.
     async fn step(&mut self, walk: &mut Walk) -> Result<()> {
-        walk.slowly -= 1;
-        let from = walk.from();
-        let mut limit = 1;
-        let (holes, page) = loop {
-            match self.records.kv.scan("", from.as_deref(), limit).await {
-                Ok(page) => break (Vec::new(), page),
-                // Until there is a sound one behind them, or nothing.
-                Err(KvError::Damaged { more, page, .. }) if page.is_empty() && more.len() + 1 == limit => {
-                    limit += 1;
-                }
-                Err(KvError::Damaged { key, more, page }) => {
-                    break ([key].into_iter().chain(more).collect(), page);
-                }
+        walk.slowly = walk.slowly.saturating_sub(1);
+        let (from, known) = (walk.from(), walk.overlap());
+        let mut limit = known + 1;
+        let (damaged, page) = loop {
+            let (damaged, page) = match self.records.kv.scan("", from.as_deref(), limit).await {
+                Ok(page) => (Vec::new(), page),
+                Err(KvError::Damaged { key, more, page }) => ([key].into_iter().chain(more).collect(), page),
                 Err(other) => return Err(failed(other)),
+            };
+            // Until there is a sound one behind those that are not, or nothing.
+            let is_new = |(key, _): &(String, Entry)| walk.after.as_ref().is_none_or(|after| key > after);
+            if page.iter().any(is_new) || damaged.len() + page.len() < limit {
+                break (damaged, page);
             }
+            limit += 1;
         };
-        let mut page = self.forward(from.as_deref(), page);
+        let mut page = self.forward(walk, page).await?;
         page.truncate(1);
         let behind = page.first().map(|(key, _)| key.clone());
+        let holes = damaged.get(walk.between..).unwrap_or_default();
         for hole in holes {
-            self.hole(walk, from.as_deref(), &hole, behind.as_deref()).await?;
+            let before = walk.after.clone().or_else(|| from.clone());
+            self.hole(walk, before.as_deref(), hole, behind.as_deref())
+                .await?;
         }
         match behind.is_some_and(|key| key.starts_with(&walk.prefix)) {
-            true => walk.reach(page),
+            true => {
+                walk.origin = from;
+                walk.reach(page, holes.len());
+            }
             false => walk.ended = true,
         }
         Ok(())
     }
 
-    /// What of a page lies behind a key. All of it does, if searches find what they look for.
-    fn forward(&mut self, after: Option<&str>, mut page: Vec<(String, Entry)>) -> Vec<(String, Entry)> {
-        let read = page.len();
-        page.retain(|(key, _)| after.is_none_or(|after| key.as_str() > after));
-        if page.len() < read {
-            let after = after.unwrap_or_default();
-            let why = format!("a search for what is behind record {after} finds what is before it");
+    /// What of a scan is behind what was read last, from which it must go on unless that was deleted meanwhile.
+    async fn forward(
+        &mut self,
+        walk: &mut Walk,
+        mut page: Vec<(String, Entry)>,
+    ) -> Result<Vec<(String, Entry)>> {
+        let Some(after) = walk.after.clone() else {
+            return Ok(page);
+        };
+        let goes_on = page.iter().any(|(key, _)| *key == after);
+        if walk.before.is_some() && !goes_on && self.is_still_there(walk, &after).await? {
+            let why =
+                format!("a search for what is behind another record does not come to {after}, which is");
             self.gaps.walked(EVERYTHING, &why);
         }
-        page
+        if !goes_on {
+            // Nothing to come to the next time.
+            walk.before = None;
+            walk.between = 0;
+        }
+        page.retain(|(key, _)| *key > after);
+        Ok(page)
     }
 
-    /// Whether a search does not find the key from which a walk goes on, though it is where it was read.
-    async fn is_astray(&self, walk: &Walk) -> Result<bool> {
-        let (Some(key), Some(before)) = (&walk.after, &walk.before) else {
-            return Ok(false);
-        };
+    /// Whether a key is there to which a search did not come, and was not deleted meanwhile, as is mostly so.
+    async fn is_still_there(&self, walk: &Walk, key: &str) -> Result<bool> {
         if self.is_there(key).await? {
-            return Ok(false);
+            return Ok(true);
         }
-        // Deleted meanwhile, mostly.
-        let start = (!walk.prefix.is_empty()).then(|| walk.prefix.clone());
-        let mut from = before.clone().or(start);
+        // As it was found the first time.
+        let mut from = walk.origin.clone();
         loop {
             let past = self.records.look_past("", from.as_deref(), walk.limit).await?;
-            for (found, _) in &past.entries {
-                if found >= key {
-                    return Ok(found == key);
-                }
+            if let Some((found, _)) = past.entries.iter().find(|(found, _)| found.as_str() >= key) {
+                return Ok(found == key);
             }
             match past.entries.into_iter().next_back() {
                 Some((last, _)) => from = Some(last),
