@@ -16,11 +16,14 @@ use super::code::Code;
 use super::ending::ending;
 use super::library::Library;
 use super::lock;
-use super::oracle::Broken;
+use super::oracle::{Broken, Verdict};
 use super::scheduler::{Kind, Scheduler, Seen, Strategy, pause};
 use super::setting::{Faults, Setting};
 use super::stores::at_once;
 use super::world::{BEGIN, World};
+
+/// A hundred times what the longest schedules take.
+const MOST_STEPS: u64 = 200_000;
 
 /// What became of one schedule.
 pub(super) struct Outcome {
@@ -125,11 +128,14 @@ pub(super) fn play(seed: u64, traced: bool) -> Outcome {
             world.trace(|| format!("{name} is no more"));
             world.cover("crash");
         }
-        !world.is_broken()
+        let goes_on = world.scheduler.step() < MOST_STEPS;
+        if !goes_on {
+            world.judge(without_end());
+        }
+        goes_on && !world.is_broken()
     });
-    if !world.is_broken() {
-        let ending = ending(&code, &mut dice);
-        drive(ending);
+    if !world.is_broken() && !drive(ending(&code, &mut dice)) {
+        world.judge(without_end());
     }
     Outcome {
         broken: lock(&world.broken).take(),
@@ -187,9 +193,16 @@ fn people(code: &Code, dice: &mut Dice) {
     }
 }
 
-/// Runs something alone.
-fn drive(future: impl Future<Output = ()>) {
+/// Runs something alone. Whether it came to its end.
+fn drive(future: impl Future<Output = ()>) -> bool {
     let mut future = std::pin::pin!(future);
     let mut polling = std::task::Context::from_waker(std::task::Waker::noop());
-    while future.as_mut().poll(&mut polling).is_pending() {}
+    (0..MOST_STEPS).any(|_| future.as_mut().poll(&mut polling).is_ready())
+}
+
+fn without_end() -> Verdict {
+    Err(Broken {
+        promise: "everything comes to an end",
+        found: format!("somebody still goes on after {MOST_STEPS} steps"),
+    })
 }

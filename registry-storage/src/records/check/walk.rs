@@ -188,11 +188,12 @@ impl Checker<'_> {
         let (from, limit) = (walk.from(), walk.overlap() + walk.limit);
         match self.records.kv.scan(&walk.prefix, from.as_deref(), limit).await {
             Ok(page) => {
-                if page.len() < limit {
-                    // Or something else's key is in the way.
+                let is_full = page.len() == limit;
+                let page = self.forward(walk, page).await?;
+                if !is_full || page.is_empty() {
+                    // Something else's key is in the way, or so much was written before what was read last.
                     walk.slowly = 1;
                 }
-                let page = self.forward(walk, page).await?;
                 walk.origin = from;
                 walk.reach(page, 0);
                 Ok(())
