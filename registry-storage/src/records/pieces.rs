@@ -110,12 +110,10 @@ impl Records {
             if fate == Fate::Replaced {
                 continue;
             }
-            // What is purged before all of it went into the trash still opens something, and gives its grace now. A
-            // repository that no name means gives none; its id never gets one again.
-            let gives_grace =
-                opened && (fate != Fate::Purged || self.entry(&keys::named(of.repository)).await?.is_some());
             txn = match self.find_blob(blob).await? {
-                Some((_, entry)) if gives_grace && keep(Weakening::DeleteLeavesNoLease) => {
+                Some((_, entry))
+                    if opened && fate != Fate::Purged && keep(Weakening::DeleteLeavesNoLease) =>
+                {
                     self.add_lease(txn.at(keys::blob(blob), entry.stamp), of.repository, blob, now)
                 }
                 // What opened nothing leaves nothing that does: so too what went into the trash, for which the grace was

@@ -7,7 +7,7 @@ use registry_core::Digest;
 use registry_core::store::{Cause, Doomed, Reclaim, Release, Stamp};
 
 use super::undo::outlive_the_trash;
-use super::{Fixture, caller, digest, image, repo};
+use super::{Fixture, SLACK, caller, digest, image, repo};
 
 #[doc(hidden)]
 #[macro_export]
@@ -108,7 +108,10 @@ pub async fn an_untagged_manifest_is_foreseen_to_go_unless_something_keeps_it(fi
     assert!(!store.is_followed().await.expect("a look"));
     while store.follow(10).await.expect("the feed") {}
     assert!(store.is_followed().await.expect("a look"));
-    let untagged = store.untagged(fixture.now(), None, 10).await.expect("a list");
+    let untagged = store
+        .untagged(fixture.now() + SLACK, None, 10)
+        .await
+        .expect("a list");
     assert_eq!(untagged.len(), 2);
     fixture
         .put(&a, image(&["shared", "z"], &["v"]))
