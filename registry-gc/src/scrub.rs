@@ -243,19 +243,5 @@ impl Scrubber {
     }
 }
 
-/// How far a place is through the blobs, since digests are spread evenly.
-fn position(place: &ScrubPlace) -> f64 {
-    match place {
-        ScrubPlace::Blobs(None) => 0.0,
-        ScrubPlace::Blobs(Some(digest)) => {
-            let text = digest.to_string();
-            let hex = text.split_once(':').map_or("", |(_, hex)| hex);
-            let head = hex.get(..8).and_then(|head| u32::from_str_radix(head, 16).ok());
-            f64::from(head.unwrap_or(0)) / f64::from(u32::MAX)
-        }
-        ScrubPlace::Manifests(_) | ScrubPlace::End => 1.0,
-    }
-}
-
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -101,6 +102,25 @@ pub trait BlobStore: Send + Sync + 'static {
     async fn volume(&self) -> Volume {
         Volume::Unknown
     }
+
+    /// How long ago what lies at `location` was last written, by the clock of where it lies; `None` if there is nothing,
+    /// or nobody knows. For checking a store only.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    async fn age(&self, _location: &Location) -> Result<Option<Duration>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// Lets the system forget what it holds of a file in memory: before it is read, since the memory would tell nothing of the
+/// disk; and afterwards, since what was read only to be looked at must not push out what is pulled. It is a request, and
+/// no more; what is not written back yet stays.
+pub fn forget_cached(file: &std::fs::File) {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    let _not_taken = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    let _ = file;
 }
 
 /// Bytes that are arriving.

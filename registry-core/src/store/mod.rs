@@ -14,7 +14,7 @@ mod runs;
 mod scrub;
 mod undo;
 
-pub use blob::{BlobStore, StoreError, UploadStore, Volume, is_full};
+pub use blob::{BlobStore, StoreError, UploadStore, Volume, forget_cached, is_full};
 pub use explain::{Cause, Explanation, HeldBy, Holder, Known, LeaseHeld, Lone, Outlook, Release, Whose, Why};
 pub use kv::{Entry, KEY_MAX, Kv, KvError, Precondition, Stamp, Txn, Write};
 pub use location::Location;

@@ -45,6 +45,21 @@ pub enum ScrubPlace {
     End,
 }
 
+impl ScrubPlace {
+    /// How far a pass is through the blobs, 0 to 1, since digests are spread evenly.
+    pub fn position(&self) -> f64 {
+        match self {
+            ScrubPlace::Blobs(None) => 0.0,
+            ScrubPlace::Blobs(Some(digest)) => {
+                let hex = digest.hex();
+                let head = hex.get(..8).and_then(|head| u32::from_str_radix(head, 16).ok());
+                f64::from(head.unwrap_or(0)) / f64::from(u32::MAX)
+            }
+            ScrubPlace::Manifests(_) | ScrubPlace::End => 1.0,
+        }
+    }
+}
+
 /// What was read again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubCount {

@@ -11,7 +11,7 @@ use registry_core::{Digest, Error, ErrorKind};
 
 use super::pace::{Pace, SEEK};
 use super::read::{Verdict, is_of_this_process};
-use super::{DOUBTS, HOLD, Scrubber, position};
+use super::{DOUBTS, HOLD, Scrubber};
 
 /// How many records are read at once.
 const PAGE: usize = 100;
@@ -129,7 +129,7 @@ impl<'s> Pass<'s> {
     }
 
     fn reached(&mut self, place: ScrubPlace) {
-        self.scrubber.tell(|status| status.position = position(&place));
+        self.scrubber.tell(|status| status.position = place.position());
         self.place = place;
     }
 
@@ -158,10 +158,13 @@ impl<'s> Pass<'s> {
         }
         self.cursor.held_until = self.scrubber.manifests.now().await? + HOLD;
         self.since_saved = Duration::ZERO;
+        // Whoever goes on from there comes to the doubts again.
+        let mut cursor = self.cursor.clone();
+        cursor.done.blobs = cursor.done.blobs.saturating_sub(self.doubts.len() as u64);
         let saved = self
             .scrubber
             .records
-            .save_cursor(&self.cursor, Some(self.stamp))
+            .save_cursor(&cursor, Some(self.stamp))
             .await?;
         self.stamp = saved.ok_or(Stop::Taken)?;
         Ok(())

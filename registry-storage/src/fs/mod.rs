@@ -20,6 +20,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use registry_core::runtime::blocking;
@@ -210,6 +211,14 @@ impl BlobStore for FsBytes {
             Ok(None) => Volume::Unknown,
             Err(error) => Volume::Gone(error),
         }
+    }
+
+    async fn age(&self, location: &Location) -> Result<Option<Duration>, StoreError> {
+        let Some(name) = FileName::at(location) else {
+            return Ok(None);
+        };
+        let age = self.run(move |sessions| sessions.tree().age(&name)).await;
+        age.map_err(StoreError::Failed)
     }
 }
 

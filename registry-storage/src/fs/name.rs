@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use registry_core::store::Location;
 use registry_core::{Digest, UploadId};
@@ -153,6 +154,11 @@ impl Tree {
     /// What is known of a file, if it is there.
     pub(super) fn info(&self, name: &FileName) -> io::Result<Option<FileInfo>> {
         self.if_found(self.disk.info(&self.path(name)))
+    }
+
+    /// How long ago a file was last written, if it is there and the disk tells.
+    pub(super) fn age(&self, name: &FileName) -> io::Result<Option<Duration>> {
+        Ok(self.if_found(self.disk.age(&self.path(name)))?.flatten())
     }
 
     /// Opens a file that is there, for reading and writing.

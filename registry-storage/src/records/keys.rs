@@ -19,6 +19,7 @@
 //! | `upload` | upload id | claim |
 //! | `expiry` | when, upload id | nothing more: claims in the order in which they expire |
 //! | `doomed` | location | from when on it may be unlinked |
+//! | `unlink` | when, location | nothing more: the doomed in the order in which they may be unlinked |
 //! | `manifest` | repository id, digest | media type, size, put id, subject |
 //! | `content` | repository id, digest | the manifest's bytes |
 //! | `children` | repository id, digest | what the manifest's put named |
@@ -52,6 +53,7 @@ pub(super) const DROPPED: &str = "dropped/";
 pub(super) const PENDING: &str = "pending/";
 pub(super) const EXPIRY: &str = "expiry/";
 pub(super) const DOOMED: &str = "doomed/";
+pub(super) const UNLINK: &str = "unlink/";
 pub(super) const EVENT: &str = "event/";
 pub(super) const SCRUB_CURSOR: &str = "scrub/cursor";
 pub(super) const SCRUB_FOUND: &str = "scrub/found/";
@@ -156,7 +158,7 @@ pub(super) fn pending(due: Timestamp, digest: &Digest) -> String {
     format!("{PENDING}{}/{digest}", time(due))
 }
 
-/// The time and the rest of a key of `pending` or `expiry`.
+/// The time and the rest of a key of a table of times.
 pub(super) fn parse_timed<'k>(table: &str, key: &'k str) -> Option<(Timestamp, &'k str)> {
     let (due, rest) = key.strip_prefix(table)?.split_once('/')?;
     Some((Timestamp(due.parse().ok()?), rest))
@@ -180,6 +182,10 @@ pub(super) fn doomed(location: &Location) -> String {
     format!("{DOOMED}{location}")
 }
 
+pub(super) fn unlink(not_before: Timestamp, location: &Location) -> String {
+    format!("{UNLINK}{}/{location}", time(not_before))
+}
+
 /// Every manifest of a repository.
 pub(super) fn manifests(repository: &str) -> String {
     format!("manifest/{repository}/")
@@ -195,6 +201,11 @@ pub(super) fn content(repository: &str, digest: &Digest) -> String {
 
 pub(super) fn children(repository: &str, digest: &Digest) -> String {
     format!("children/{repository}/{digest}")
+}
+
+/// Every child of every index of a repository.
+pub(super) fn parents_in(repository: &str) -> String {
+    format!("parent/{repository}/")
 }
 
 /// Every index that lists a child.
@@ -285,6 +296,11 @@ pub(super) fn shard(counter: &str, shard: u8) -> String {
 
 pub(super) fn run(id: &str) -> String {
     format!("{RUN}{id}")
+}
+
+/// Every note of a repository of manifests to which no tag points.
+pub(super) fn loose_of(repository: &str) -> String {
+    format!("loose/{repository}/")
 }
 
 pub(super) fn loose(repository: &str, digest: &Digest) -> String {

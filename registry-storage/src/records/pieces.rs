@@ -19,6 +19,9 @@ pub(super) const EDGES_AT_ONCE: usize = 500;
 /// Pieces that are read at once.
 const PAGE: usize = 16;
 
+/// More pieces than the largest manifest has.
+const OF_ONE_PUT: usize = 10_000;
+
 /// Which put of which manifest.
 #[derive(Clone, Copy)]
 pub(super) struct Put<'a> {
@@ -107,14 +110,16 @@ impl Records {
             if fate == Fate::Replaced {
                 continue;
             }
+            // What is purged before all of it went into the trash still opens something, and gives its grace now. A
+            // repository that no name means gives none; its id never gets one again.
+            let gives_grace =
+                opened && (fate != Fate::Purged || self.entry(&keys::named(of.repository)).await?.is_some());
             txn = match self.find_blob(blob).await? {
-                Some((_, entry))
-                    if opened && fate != Fate::Purged && keep(Weakening::DeleteLeavesNoLease) =>
-                {
+                Some((_, entry)) if gives_grace && keep(Weakening::DeleteLeavesNoLease) => {
                     self.add_lease(txn.at(keys::blob(blob), entry.stamp), of.repository, blob, now)
                 }
-                // What opened nothing leaves nothing that does. Out of the trash there is no grace: that was given
-                // when it went in.
+                // What opened nothing leaves nothing that does: so too what went into the trash, for which the grace was
+                // given then.
                 _ => self.add_pending(txn, blob, now),
             };
         }
@@ -127,24 +132,32 @@ impl Records {
         }
     }
 
-    /// Consumes the pieces that are left of a put: whoever takes them meanwhile is faster.
+    /// Consumes the pieces that are left of a put: whoever takes them meanwhile is faster. What a damaged one said does
+    /// not matter: whoever consumes them all has the put's edges from elsewhere.
     pub(super) async fn drop_pieces(&self, mut txn: Txn, repository: &str, put: &str) -> Result<Txn> {
-        for (key, entry) in self.all_under(&keys::pieces_of(repository, put)).await? {
+        let past = self
+            .look_past(&keys::pieces_of(repository, put), None, OF_ONE_PUT)
+            .await?;
+        for (key, entry) in past.entries {
             txn = txn.at(&key, entry.stamp).delete(key);
+        }
+        for key in past.damaged.into_iter().filter(|key| is_whole(key)) {
+            txn = txn.damaged(&key).delete(key);
         }
         Ok(txn)
     }
 
     /// Takes what is left of the edges of a deleted put, now. Whether there was any.
     pub(super) async fn sweep_put(&self, repository: &str, put: &str) -> Result<bool> {
-        let pieces = self.all_under(&keys::pieces_of(repository, put)).await?;
+        let table = keys::pieces_of(repository, put);
+        let pieces = self.scan_past(&table, None, OF_ONE_PUT).await?;
         for (key, entry) in &pieces {
             self.sweep_one(key, entry).await?;
         }
         Ok(!pieces.is_empty())
     }
 
-    /// `sweep_manifest`: takes one piece. How many edges it had.
+    /// `sweep_manifest`: takes one piece. How many edges it had; none if whoever was faster has taken it.
     async fn sweep_one(&self, key: &str, entry: &Entry) -> Result<usize> {
         let parts: Vec<&str> = key[keys::PIECE.len()..].split('/').collect();
         let [repository, put, _] = parts[..] else {
@@ -158,10 +171,11 @@ impl Records {
             put,
         };
         let (txn, name) = self.assert_id(Txn::new(), repository).await?;
-        // Of a deleted repository nothing comes back.
-        let (transition, fate) = match name {
-            Some(_) => ("sweep_manifest", piece.fate),
-            None => ("sweep_repository", Fate::Purged),
+        // Only with a deleted repository goes what leaves no grace.
+        let (transition, fate) = match (name, piece.fate) {
+            (Some(_), Fate::Purged) => ("sweep_manifest", Fate::Gone),
+            (Some(_), fate) => ("sweep_manifest", fate),
+            (None, _) => ("sweep_repository", Fate::Purged),
         };
         let txn = txn.named(transition).at(key, entry.stamp).delete(key);
         let mut txn = self.take_now(txn, of, &piece.children, fate, now).await?;
@@ -171,37 +185,43 @@ impl Records {
         if lack(Weakening::SweepLeavesNothing) && transition == "sweep_repository" {
             txn = without_entries(txn);
         }
-        // Whoever was faster has taken it.
-        let (Attempt::Done(_) | Attempt::Again) = self.commit(txn).await?;
-        Ok(piece.children.blobs.len() + piece.children.manifests.len())
+        let edges = piece.children.blobs.len() + piece.children.manifests.len();
+        Ok(match self.commit(txn).await? {
+            Attempt::Done(_) => edges.max(1),
+            Attempt::Again => 0,
+        })
     }
 
     /// Takes pieces under a prefix until `limit` edges went. Whether any piece is left; one that cannot be taken does
-    /// not keep the others from it.
+    /// not keep the others from it, and is an error once it is the only kind.
     pub(super) async fn sweep_pieces(&self, prefix: &str, limit: usize) -> Result<bool> {
-        let (mut taken, mut failed, mut after) = (0, None, None::<String>);
+        let (mut taken, mut tried, mut failed, mut after) = (0, 0, None, None::<String>);
         while taken < limit.max(1) {
-            let page = self.look_past(prefix, after.as_deref(), PAGE).await?;
-            for key in page.damaged.iter().filter(|key| is_whole(key)) {
-                tracing::error!(key, "a damaged piece of a deleted manifest is stepped over");
-            }
-            let Some((last, _)) = page.entries.last() else {
+            let page = self.scan_past(prefix, after.as_deref(), PAGE).await?;
+            let Some((last, _)) = page.last() else {
                 break;
             };
             after = Some(last.clone());
-            for (key, entry) in &page.entries {
+            for (key, entry) in &page {
                 if taken >= limit.max(1) {
                     break;
                 }
+                tried += 1;
                 match self.sweep_one(key, entry).await {
-                    Ok(edges) => taken += edges.max(1),
+                    Ok(edges) => taken += edges,
                     Err(error) => failed = Some(error),
                 }
             }
         }
-        match failed {
+        let left = self.look_past(prefix, None, PAGE).await?;
+        let lost = left.damaged.iter().find(|key| is_whole(key));
+        let any_left = !left.entries.is_empty();
+        // A key that was changed can hide its neighbours from writes, so that they cannot be taken though nobody does.
+        let hidden = (any_left && tried > 0).then(super::busy);
+        let lost = lost.map(|key| super::mend::lost(key));
+        match failed.or(lost).or(hidden) {
             Some(error) if taken == 0 => Err(error),
-            _ => Ok(!self.look_past(prefix, None, 1).await?.entries.is_empty()),
+            _ => Ok(any_left),
         }
     }
 }

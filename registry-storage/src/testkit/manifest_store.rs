@@ -215,6 +215,12 @@ impl Fixture {
         panic!("the collector never comes to an end");
     }
 
+    /// How many leases on the blob are recorded, over or not.
+    async fn leases(&self, bytes: &str) -> usize {
+        let explained = self.store.explain(&digest(bytes)).await;
+        explained.expect("an explanation").leases.len()
+    }
+
     /// What may be unlinked now.
     async fn doomed_now(&self) -> Vec<Location> {
         let doomed = self.store.doomed(None, 1000).await.expect("the doomed");

@@ -249,7 +249,7 @@ impl Client {
         Box::pin(stream::iter(pieces).then(move |piece| {
             let world = world.clone();
             async move {
-                world.take_time().await;
+                world.take_time(|faults| faults.slow).await;
                 piece
             }
         }))

@@ -56,16 +56,10 @@ const IDLE: &[(Weakening, &str)] = &[(
 
 /// Guards that the search has not missed so far, and what may hide that they are gone. They are searched for like the
 /// others, and not finding them is told, but fails nothing.
-const HIDDEN: &[(Weakening, &str)] = &[
-    (
-        Weakening::DoomedHeldTooShort,
-        "a hold gets a moment on top, in which the late write lands too",
-    ),
-    (
-        Weakening::CondemnTimedByEarlierRead,
-        "what is removed is held for the longest write, so that a read that began late ends before the unlink",
-    ),
-];
+const HIDDEN: &[(Weakening, &str)] = &[(
+    Weakening::CondemnTimedByEarlierRead,
+    "what is removed is held for the longest write, so that a read that began late ends before the unlink",
+)];
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -102,7 +102,7 @@ pub(super) fn play(seed: u64, traced: bool) -> Outcome {
         scheduler: Scheduler::new(ManualClock::at(BEGIN), dice.fork()),
         kv: MemoryKv::new(),
         bytes: MemoryBytes::new(),
-        library: Library::draw(&mut dice, setting.many_blobs),
+        library: Library::of(setting.lengths),
         oracle: Mutex::default(),
         broken: Mutex::default(),
         covered: Mutex::default(),
@@ -116,13 +116,7 @@ pub(super) fn play(seed: u64, traced: bool) -> Outcome {
         kv: MemoryKv::with_clock(world.scheduler.clock.clock()),
         ..Arc::into_inner(world).expect("nobody else has it yet")
     });
-    world.trace(|| {
-        format!(
-            "seed {seed}: {strategy:?}, {:?}, {:?}",
-            world.library.lengths(),
-            world.setting
-        )
-    });
+    world.trace(|| format!("seed {seed}: {strategy:?}, {:?}", world.setting));
     world.oracle().keeps_untagged(world.setting.untagged);
     let code = Code::on(&world);
     people(&code, &mut dice);

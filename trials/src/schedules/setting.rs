@@ -23,6 +23,11 @@ const LIFETIMES: Lifetimes = Lifetimes {
 /// How long the policy leaves manifests without a tag, where there is one. Longer than the records' slack.
 const UNTAGGED: Duration = Duration::from_secs(150);
 
+/// One blob that is kept in the records; one that is not; both.
+const INSIDE: &[usize] = &[9];
+const BESIDE: &[usize] = &[40];
+const BOTH: &[usize] = &[40, 9];
+
 /// What goes wrong in a world, each once in so many times; never if 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Faults {
@@ -31,8 +36,12 @@ pub(super) struct Faults {
     pub(super) alarms: usize,
     pub(super) losses: usize,
     pub(super) crashes: usize,
-    /// What is sent, and what is written, waits for the clock.
+    /// What is sent waits for the clock to move.
+    pub(super) slow: usize,
+    /// What is written does.
     pub(super) late: usize,
+    /// Whoever commits does, as a node that is paused.
+    pub(super) asleep: usize,
 }
 
 /// What is promised in a world, what happens in it, and how often.
@@ -47,8 +56,8 @@ pub(super) struct Setting {
     pub(super) untagged: Option<Duration>,
     /// Whether things happen in two repositories, or in one.
     pub(super) both_names: bool,
-    /// Whether there may be two blobs.
-    pub(super) many_blobs: bool,
+    /// Lengths of the blobs that there are.
+    pub(super) lengths: &'static [usize],
     /// Whether each piece of an append is a request of its own.
     pub(super) by_requests: bool,
     /// Whether somebody checks and repairs the records.
@@ -77,7 +86,9 @@ const THEMES: &[Theme] = &[
         first: &[Op::Push, Op::LeaveUpload],
         tune: |setting, dice| {
             setting.by_requests = !dice.once_in(4);
-            setting.faults.late = 2;
+            setting.faults.slow = [0, 3][usize::from(dice.once_in(3))];
+            setting.faults.late = 3;
+            setting.lengths = [BESIDE, INSIDE][dice.below(2)];
             setting.both_names = false;
         },
     },
@@ -86,9 +97,10 @@ const THEMES: &[Theme] = &[
         menu: &[Op::Push, Op::Push, Op::Read, Op::Read, Op::DeleteBlob, Op::TryOut],
         first: &[Op::Push],
         tune: |setting, dice| {
+            setting.faults.asleep = 6;
             setting.lifetimes.longest_write /= [1, 4][usize::from(!dice.once_in(4))];
             setting.both_names = false;
-            setting.many_blobs = false;
+            setting.lengths = BESIDE;
         },
     },
     // Who was told of a blob, and what becomes of it.
@@ -104,7 +116,7 @@ const THEMES: &[Theme] = &[
         first: &[Op::Push],
         tune: |setting, dice| {
             setting.both_names = dice.once_in(2);
-            setting.many_blobs = false;
+            setting.lengths = BESIDE;
         },
     },
     // Bytes that are lost, or seem to be.
@@ -115,7 +127,7 @@ const THEMES: &[Theme] = &[
             setting.faults.alarms = 4;
             setting.faults.losses = 3 * usize::from(dice.once_in(2));
             setting.both_names = false;
-            setting.many_blobs = false;
+            setting.lengths = BESIDE;
         },
     },
     // Indexes, and what they list.
@@ -130,7 +142,7 @@ const THEMES: &[Theme] = &[
         first: &[Op::PushImage, Op::PutIndex],
         tune: |setting, dice| {
             setting.both_names = false;
-            setting.many_blobs = dice.once_in(3);
+            setting.lengths = [BESIDE, BOTH][usize::from(dice.once_in(3))];
             setting.lifetimes.undo = LIFETIMES.undo * u32::from(!dice.once_in(3));
         },
     },
@@ -142,11 +154,13 @@ const THEMES: &[Theme] = &[
             Op::DeleteManifest,
             Op::Undelete,
             Op::Purge,
+            Op::Purge,
         ],
         first: &[Op::PushImage, Op::DeleteManifest],
         tune: |setting, dice| {
+            setting.faults.asleep = 8;
             setting.both_names = false;
-            setting.many_blobs = dice.once_in(3);
+            setting.lengths = [BESIDE, BOTH][usize::from(dice.once_in(3))];
             setting.lifetimes.undo = LIFETIMES.undo;
         },
     },
@@ -162,7 +176,7 @@ const THEMES: &[Theme] = &[
         first: &[Op::PushImage],
         tune: |setting, dice| {
             setting.both_names = !dice.once_in(3);
-            setting.many_blobs = dice.once_in(3);
+            setting.lengths = [BESIDE, BOTH][usize::from(dice.once_in(3))];
         },
     },
     // Tags that come and go, and a policy for what has none.
@@ -195,7 +209,9 @@ impl Setting {
             (&mut faults.alarms, 10),
             (&mut faults.losses, 3),
             (&mut faults.crashes, 3),
+            (&mut faults.slow, 12),
             (&mut faults.late, 6),
+            (&mut faults.asleep, 30),
         ] {
             if dice.once_in(3) {
                 *fault.0 = fault.1;
@@ -215,7 +231,11 @@ impl Setting {
             },
             untagged: dice.once_in(6).then_some(UNTAGGED),
             both_names: true,
-            many_blobs: true,
+            lengths: match dice.below(5) {
+                0 => INSIDE,
+                1..=2 => BESIDE,
+                _ => BOTH,
+            },
             by_requests: dice.once_in(2),
             checks: dice.once_in(12),
             faults,

@@ -43,7 +43,7 @@ impl Kv for PausingKv {
     }
 
     async fn commit(&self, txn: Txn) -> Result<Stamp, KvError> {
-        pause().await;
+        self.0.take_time(|faults| faults.asleep).await;
         let fate = self.0.fate();
         if fate == Fate::Failed {
             self.0.trace(|| format!("{}: fails", txn.name));
@@ -136,7 +136,7 @@ impl PausingBytes {
             async move {
                 let chunk = chunk?;
                 let begun = world.scheduler.clock.now();
-                world.take_time().await;
+                world.take_time(|faults| faults.late).await;
                 let taken = world.scheduler.clock.now().since(begun);
                 if taken > world.setting.lifetimes.longest_write / 2 {
                     return Err(std::io::ErrorKind::TimedOut.into());

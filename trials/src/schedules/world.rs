@@ -164,13 +164,14 @@ impl World {
         lock(&self.hit).clear();
     }
 
-    /// Whoever sends or writes lets others go on, and now and then so long that the clock moves.
-    pub(super) async fn take_time(&self) {
+    /// Lets others go on, and once in so many times so long that the clock moves.
+    pub(super) async fn take_time(&self, once_in: impl FnOnce(&Faults) -> usize) {
         pause().await;
         let moves = {
             let (faults, dice) = &mut *lock(&self.faults);
-            match faults.late > 0 && dice.once_in(faults.late) {
-                true => 1 + dice.below(4),
+            let once_in = once_in(faults);
+            match once_in > 0 && dice.once_in(once_in) {
+                true => 1 + dice.below(3),
                 false => 0,
             }
         };
