@@ -78,13 +78,17 @@ impl Records {
         let noted = self.get::<values::Loose>(&keys::loose(id, digest)).await?;
         let manifest = self.get::<values::Manifest>(&keys::manifest(id, digest)).await?;
         let repository = self.whose(id).await?;
-        let (Some(queued), Some((noted, _)), Some((manifest, written))) = (queued, noted, manifest) else {
+        let (Some(queued), Some((noted, _)), Some((manifest, _))) = (queued, noted, manifest) else {
+            return Ok(None);
+        };
+        let Some(name) = &repository.name else {
             return Ok(None);
         };
         let is_told = queued.stamp == loose.stamp
             && noted.since == loose.since
-            && repository.name.is_some()
-            && written.stamp <= self.followed().await?;
+            && self
+                .is_noted_last(name, digest, manifest.subject.as_ref())
+                .await?;
         let is_kept = self.any_under(&keys::tags_at(id, digest)).await?
             || self.any_under(&keys::parents(id, digest)).await?
             || match &manifest.subject {

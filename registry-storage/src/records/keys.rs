@@ -43,7 +43,7 @@
 //! | `lead` | `collector` | which node collects, and until when |
 //! | `run` | when it began, random | a run of the collector |
 
-use registry_core::store::{Location, Stamp};
+use registry_core::store::Location;
 use registry_core::{Digest, Tag, Timestamp, UploadId};
 
 pub(super) const REPOSITORY: &str = "repository/";
@@ -162,12 +162,6 @@ pub(super) fn pending(due: Timestamp, digest: &Digest) -> String {
 pub(super) fn parse_timed<'k>(table: &str, key: &'k str) -> Option<(Timestamp, &'k str)> {
     let (due, rest) = key.strip_prefix(table)?.split_once('/')?;
     Some((Timestamp(due.parse().ok()?), rest))
-}
-
-/// Which write an entry of the feed is of, from its key.
-pub(super) fn position(key: &str) -> Option<Stamp> {
-    let (position, _) = key.strip_prefix(EVENT)?.split_once('-')?;
-    Some(Stamp(position.parse().ok()?))
 }
 
 pub(super) fn upload(id: &UploadId) -> String {

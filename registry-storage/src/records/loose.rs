@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use registry_core::store::{Entry, Event, EventKind, KvError, Stamp, TagMove, Txn, Untagged};
+use registry_core::store::{Entry, Event, EventKind, KvError, TagMove, Txn, Untagged};
 use registry_core::{Context, Digest, ErrorKind, RepositoryName, Result, Timestamp};
 
 use super::values::{MARK, V1, decode, encode};
@@ -26,16 +26,20 @@ type Names = BTreeMap<RepositoryName, Option<Repository>>;
 /// Most events that are looked at behind where the feed was followed to. With more it is followed first.
 const UNFOLLOWED: usize = 1000;
 
-/// Whether it took a tag away from a manifest of this digest.
-fn loses_tag(kind: &EventKind, digest: &Digest) -> bool {
-    let moves = match kind {
-        EventKind::ManifestPut { tags, .. } | EventKind::ManifestUndeleted { tags, .. } => tags.as_slice(),
-        EventKind::TagDeleted { tag } => std::slice::from_ref(tag),
-        _ => return false,
-    };
-    moves
-        .iter()
-        .any(|moved| moved.from == Some(*digest) && moved.to != Some(*digest))
+/// Whether an event is one from which on a manifest's time without a tag counts anew, or which gave it a tag.
+fn is_about(kind: &EventKind, digest: &Digest, subject: Option<&Digest>) -> bool {
+    let moves = |moved: &TagMove| moved.from != moved.to && [moved.from, moved.to].contains(&Some(*digest));
+    match kind {
+        EventKind::ManifestPut {
+            digest: put, tags, ..
+        }
+        | EventKind::ManifestUndeleted {
+            digest: put, tags, ..
+        } => put == digest || tags.iter().any(moves),
+        EventKind::TagDeleted { tag } | EventKind::TagUndeleted { tag } => moves(tag),
+        EventKind::ManifestDeleted { digest: gone, .. } => subject == Some(gone),
+        _ => false,
+    }
 }
 
 impl Records {
@@ -162,24 +166,24 @@ impl Records {
         })
     }
 
-    /// Up to which write the feed was followed.
-    pub(super) async fn followed(&self) -> Result<Stamp> {
-        let cursor = self.get::<values::Cursor>(keys::FOLLOWED).await?;
-        let position = cursor.and_then(|(cursor, _)| keys::position(&cursor.after));
-        Ok(position.unwrap_or(Stamp(0)))
-    }
-
-    /// Whether a manifest of this digest may have lost a tag behind where the feed was followed to: it is noted since an earlier
-    /// time then, when it had lost another.
-    async fn lost_a_tag_unfollowed(&self, digest: &Digest) -> Result<bool> {
+    /// Whether what is noted of a manifest is all that the feed says of it: none of the events behind where it was followed
+    /// to is about it. Looked at after its record, its tags and its subject: what happens to them later is asserted.
+    pub(super) async fn is_noted_last(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        subject: Option<&Digest>,
+    ) -> Result<bool> {
         let cursor = self.get::<values::Cursor>(keys::FOLLOWED).await?;
         let after = cursor.map(|(cursor, _)| cursor.after);
         let events = self.scan_past(keys::EVENT, after.as_deref(), UNFOLLOWED).await?;
-        // What cannot be read may say so.
+        // What cannot be read may be about it.
         let may = |(key, entry): &(String, Entry)| {
-            decode::<Event>(key, entry).map_or(true, |event| loses_tag(&event.kind, digest))
+            decode::<Event>(key, entry).map_or(true, |event| {
+                event.repository == *name && is_about(&event.kind, digest, subject)
+            })
         };
-        Ok(events.len() == UNFOLLOWED || events.iter().any(may))
+        Ok(events.len() < UNFOLLOWED && !events.iter().any(may))
     }
 
     pub(super) async fn loose_until(
@@ -201,10 +205,9 @@ impl Records {
         .await
     }
 
-    /// Deletes a manifest as its repository's clients do, asserting that no tag points at it, no index lists it, and it is not
-    /// about a manifest that is there. Whether it did. One that was put, or was given or lost a tag, behind where the feed was followed to
-    /// is left for when that has been followed: a put and a tag write its record anew, and for what took one the feed is read. What has a tag is forgotten until it loses it; what an
-    /// index or a subject keeps is looked at again after as long.
+    /// Deletes a manifest as its repository's clients do, asserting that no tag points at it, no index lists it, and it
+    /// is not about a manifest that is there. Whether it did. What the feed says more of it is followed first. What has a
+    /// tag is forgotten until it loses it; what an index or a subject keeps is looked at again after as long.
     pub(super) async fn try_delete_untagged(&self, loose: &Untagged) -> Result<Attempt<bool>> {
         let (id, digest) = (loose.repository.as_str(), &loose.digest);
         let now = self.clock().await?;
@@ -226,14 +229,8 @@ impl Records {
         let (Some(name), Some((manifest, written))) = (name, manifest) else {
             return self.forget_loose(txn.delete(key)).await;
         };
-        if written.stamp > self.followed().await? {
-            return Ok(Attempt::Done(false));
-        }
         if self.any_under(&tags).await? {
             return self.forget_loose(txn.delete(key)).await;
-        }
-        if self.lost_a_tag_unfollowed(digest).await? {
-            return Ok(Attempt::Done(false));
         }
         let subject = manifest.subject.map(|subject| keys::manifest(id, &subject));
         let is_kept = self.any_under(&keys::parents(id, digest)).await?
@@ -247,6 +244,12 @@ impl Records {
                 .put(key, encode(&later))
                 .put(keys::loosened(now, id, digest), MARK);
             return self.forget_loose(txn).await;
+        }
+        if !self
+            .is_noted_last(&name, digest, manifest.subject.as_ref())
+            .await?
+        {
+            return Ok(Attempt::Done(false));
         }
         let mut txn = txn
             .at(keys::manifest(id, digest), written.stamp)

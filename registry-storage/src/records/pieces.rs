@@ -5,13 +5,15 @@
 //! go but those of the put that was deleted; a crash leaves the pieces that are not taken yet. An edge goes on telling
 //! "exists" until its piece is taken; so the lease of the dereferenced goes with the edge, not with the delete.
 
+use std::collections::BTreeMap;
+
 use registry_core::store::{Entry, Txn, Write};
 use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{Digest, Error, Result, Timestamp};
 
 use super::past::is_whole;
 use super::values::{Fate, Piece, V1, decode, encode};
-use super::{Attempt, Records, keys, values};
+use super::{Attempt, Records, attempt, keys, values};
 
 /// Most edges that go in one transaction: each is up to five writes. An image has some tens.
 pub(super) const EDGES_AT_ONCE: usize = 500;
@@ -110,10 +112,11 @@ impl Records {
             if fate == Fate::Replaced {
                 continue;
             }
+            // With its repository goes what nobody can have been told of any more. Whatever else goes gives its grace,
+            // also what is purged before it went into the trash.
+            let gives_grace = opened && fate != Fate::Purged;
             txn = match self.find_blob(blob).await? {
-                Some((_, entry))
-                    if opened && fate != Fate::Purged && keep(Weakening::DeleteLeavesNoLease) =>
-                {
+                Some((_, entry)) if gives_grace && keep(Weakening::DeleteLeavesNoLease) => {
                     self.add_lease(txn.at(keys::blob(blob), entry.stamp), of.repository, blob, now)
                 }
                 // What opened nothing leaves nothing that does: so too what went into the trash, for which the grace was
@@ -157,6 +160,14 @@ impl Records {
 
     /// `sweep_manifest`: takes one piece. How many edges it had; none if whoever was faster has taken it.
     async fn sweep_one(&self, key: &str, entry: &Entry) -> Result<usize> {
+        attempt!(self.try_sweep_one(key, entry))
+    }
+
+    async fn try_sweep_one(&self, key: &str, entry: &Entry) -> Result<Attempt<usize>> {
+        let found = self.entry(key).await?;
+        if found.is_none_or(|found| found.stamp != entry.stamp) {
+            return Ok(Attempt::Done(0));
+        }
         let parts: Vec<&str> = key[keys::PIECE.len()..].split('/').collect();
         let [repository, put, _] = parts[..] else {
             return Err(Error::internal(format!("record {key} is no piece")));
@@ -169,11 +180,10 @@ impl Records {
             put,
         };
         let (txn, name) = self.assert_id(Txn::new(), repository).await?;
-        // Only with a deleted repository goes what leaves no grace.
-        let (transition, fate) = match (name, piece.fate) {
-            (Some(_), Fate::Purged) => ("sweep_manifest", Fate::Gone),
-            (Some(_), fate) => ("sweep_manifest", fate),
-            (None, _) => ("sweep_repository", Fate::Purged),
+        // Of a deleted repository nothing comes back.
+        let (transition, fate) = match name {
+            Some(_) => ("sweep_manifest", piece.fate),
+            None => ("sweep_repository", Fate::Purged),
         };
         let txn = txn.named(transition).at(key, entry.stamp).delete(key);
         let mut txn = self.take_now(txn, of, &piece.children, fate, now).await?;
@@ -184,42 +194,40 @@ impl Records {
             txn = without_entries(txn);
         }
         let edges = piece.children.blobs.len() + piece.children.manifests.len();
-        Ok(match self.commit(txn).await? {
-            Attempt::Done(_) => edges.max(1),
-            Attempt::Again => 0,
-        })
+        Ok(self.commit(txn).await?.map(|_| edges.max(1)))
     }
 
     /// Takes pieces under a prefix until `limit` edges went. Whether any piece is left; one that cannot be taken does
     /// not keep the others from it, and is an error once it is the only kind.
     pub(super) async fn sweep_pieces(&self, prefix: &str, limit: usize) -> Result<bool> {
-        let (mut taken, mut tried, mut failed, mut after) = (0, 0, None, None::<String>);
+        let (mut taken, mut failed, mut after) = (0, None, None::<String>);
+        let mut tried = BTreeMap::new();
         while taken < limit.max(1) {
             let page = self.scan_past(prefix, after.as_deref(), PAGE).await?;
             let Some((last, _)) = page.last() else {
                 break;
             };
             after = Some(last.clone());
-            for (key, entry) in &page {
+            for (key, entry) in page {
                 if taken >= limit.max(1) {
                     break;
                 }
-                tried += 1;
-                match self.sweep_one(key, entry).await {
+                match self.sweep_one(&key, &entry).await {
                     Ok(edges) => taken += edges,
                     Err(error) => failed = Some(error),
                 }
+                tried.insert(key, entry.stamp);
             }
         }
         let left = self.look_past(prefix, None, PAGE).await?;
         let lost = left.damaged.iter().find(|key| is_whole(key));
-        let any_left = !left.entries.is_empty();
-        // A key that was changed can hide its neighbours from writes, so that they cannot be taken though nobody does.
-        let hidden = (any_left && tried > 0).then(super::busy);
         let lost = lost.map(|key| super::mend::lost(key));
-        match failed.or(lost).or(hidden) {
+        // A key that was changed can hide its neighbours from whoever asks for them, so that they are listed for ever.
+        let mut listed = left.entries.iter();
+        let hidden = listed.any(|(key, entry)| tried.get(key) == Some(&entry.stamp));
+        match failed.or(lost).or(hidden.then(super::busy)) {
             Some(error) if taken == 0 => Err(error),
-            _ => Ok(any_left),
+            _ => Ok(!left.entries.is_empty()),
         }
     }
 }

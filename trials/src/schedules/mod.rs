@@ -23,7 +23,8 @@
 //! With the feature `weaken` each guard of the code that the model has a weakening for can be left out, and the search must find
 //! what that breaks. Where the code has two guards for what is one in the model, both go together: a lease and an
 //! edge assert that the blob is live and that it belongs, either of which implies the other at commit. `IDLE` has
-//! those without which nothing breaks, and says why; `HIDDEN` those that the search has not found so far.
+//! those without which nothing breaks, and says why. What is found counts only if the same schedule breaks nothing with
+//! every guard in force.
 //!
 //! [`LocalRegistry`]: registry_core::LocalRegistry
 //! [`Records`]: registry_storage::records::Records
@@ -52,13 +53,6 @@ const IDLE: &[(Weakening, &str)] = &[(
     Weakening::DoomedHeldFromCommit,
     "the code counts from the claim's expiry as the model does, and besides no writer goes on writing on a claim that it \
      read longer ago than a quarter of the longest write; late-writer leaves that out",
-)];
-
-/// Guards that the search has not missed so far, and what may hide that they are gone. They are searched for like the
-/// others, and not finding them is told, but fails nothing.
-const HIDDEN: &[(Weakening, &str)] = &[(
-    Weakening::CondemnTimedByEarlierRead,
-    "what is removed is held for the longest write, so that a read that began late ends before the unlink",
 )];
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -192,14 +186,6 @@ impl Guard {
     /// Why nothing breaks in the code without it, if that is so.
     pub fn idle(self) -> Option<&'static str> {
         IDLE.iter()
-            .find(|(weakening, _)| *weakening == Weakening::ALL[self.number])
-            .map(|(_, why)| *why)
-    }
-
-    /// What may hide that it is gone, if the search has not found what breaks without it so far.
-    pub fn hidden(self) -> Option<&'static str> {
-        HIDDEN
-            .iter()
             .find(|(weakening, _)| *weakening == Weakening::ALL[self.number])
             .map(|(_, why)| *why)
     }

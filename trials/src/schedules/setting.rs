@@ -42,6 +42,8 @@ pub(super) struct Faults {
     pub(super) late: usize,
     /// Whoever commits does, as a node that is paused.
     pub(super) asleep: usize,
+    /// And where that is a collector, if not as often as others.
+    pub(super) dozing: usize,
 }
 
 /// What is promised in a world, what happens in it, and how often.
@@ -101,6 +103,50 @@ const THEMES: &[Theme] = &[
             setting.lifetimes.longest_write /= [1, 4][usize::from(!dice.once_in(4))];
             setting.both_names = false;
             setting.lengths = BESIDE;
+        },
+    },
+    // A collector that dozes over what it has read, while the blob is had again and given up again.
+    Theme {
+        menu: &[Op::Read, Op::Read, Op::DeleteBlob],
+        first: &[Op::TryOut, Op::TryOut, Op::TryOut],
+        tune: |setting, dice| {
+            setting.faults = Faults {
+                dozing: 2 + dice.below(2),
+                ..Faults::default()
+            };
+            setting.lifetimes.longest_write = Duration::from_secs(15);
+            setting.both_names = false;
+            setting.lengths = BESIDE;
+        },
+    },
+    // The same over who holds it, until nobody does.
+    Theme {
+        menu: &[Op::Purge, Op::Purge, Op::DeleteManifest, Op::PutImage],
+        first: &[
+            Op::PushImage,
+            Op::DeleteManifest,
+            Op::PutDeferred,
+            Op::DeleteManifest,
+        ],
+        tune: |setting, dice| {
+            setting.faults = Faults {
+                dozing: 2 + dice.below(2),
+                ..Faults::default()
+            };
+            setting.both_names = dice.once_in(3);
+            setting.lengths = BOTH;
+            setting.lifetimes.undo = LIFETIMES.undo * u32::from(!dice.once_in(3));
+        },
+    },
+    // Puts that take what is not there too, while it is given up.
+    Theme {
+        menu: &[Op::PutDeferred, Op::DeleteBlob, Op::Push, Op::DeleteManifest],
+        first: &[Op::Push, Op::PutDeferred],
+        tune: |setting, dice| {
+            setting.faults.asleep = 3;
+            setting.both_names = false;
+            setting.lengths = [BESIDE, INSIDE][dice.below(2)];
+            setting.lifetimes.undo = LIFETIMES.undo * u32::from(dice.once_in(3));
         },
     },
     // Who was told of a blob, and what becomes of it.

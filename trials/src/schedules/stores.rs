@@ -43,7 +43,13 @@ impl Kv for PausingKv {
     }
 
     async fn commit(&self, txn: Txn) -> Result<Stamp, KvError> {
-        self.0.take_time(|faults| faults.asleep).await;
+        let collects = self.0.oracle().is_collector(self.0.scheduler.current());
+        self.0
+            .take_time(|faults| match collects && faults.dozing > 0 {
+                true => faults.dozing,
+                false => faults.asleep,
+            })
+            .await;
         let fate = self.0.fate();
         if fate == Fate::Failed {
             self.0.trace(|| format!("{}: fails", txn.name));

@@ -108,10 +108,8 @@ pub async fn an_untagged_manifest_is_foreseen_to_go_unless_something_keeps_it(fi
     assert!(!store.is_followed().await.expect("a look"));
     while store.follow(10).await.expect("the feed") {}
     assert!(store.is_followed().await.expect("a look"));
-    let untagged = store
-        .untagged(fixture.now() + SLACK, None, 10)
-        .await
-        .expect("a list");
+    let until = fixture.now() + SLACK;
+    let untagged = store.untagged(until, None, 10).await.expect("a list");
     assert_eq!(untagged.len(), 2);
     fixture
         .put(&a, image(&["shared", "z"], &["v"]))

@@ -35,7 +35,7 @@ macro_rules! manifest_store_keeping_clauses {
     };
 }
 
-/// How long untagged manifests are kept here.
+/// How long untagged manifests are kept here, at least.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 fn index_of(children: &[&ManifestWrite], tags: &[&str]) -> ManifestWrite {

@@ -96,6 +96,10 @@ impl Oracle {
         self.collectors.insert(task);
     }
 
+    pub(in crate::schedules) fn is_collector(&self, task: usize) -> bool {
+        self.collectors.contains(&task)
+    }
+
     /// A task begins something new.
     pub(in crate::schedules) fn begins(&mut self, at: At) {
         self.began.insert(at.task, at.step);

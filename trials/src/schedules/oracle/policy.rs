@@ -55,7 +55,7 @@ impl Oracle {
 
     /// A collector deletes no manifest but for the policy.
     pub(super) fn policy(&self, txn: &Txn, before: &View, at: At) -> Verdict {
-        if txn.name != "delete_manifest" || !self.collectors.contains(&at.task) {
+        if txn.name != "delete_manifest" || !self.is_collector(at.task) {
             return Ok(());
         }
         for place in before
