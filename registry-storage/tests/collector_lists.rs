@@ -111,6 +111,7 @@ fn what_may_be_unlinked_is_seen_behind_ten_thousand_that_may_not() {
         let doomed = |txn: Txn, number: u64, at: u64| {
             let value = format!(r#"{{"v":1,"location":{{"object":"{number:06}"}},"not_before":{at}}}"#);
             txn.put(format!("doomed/object:{number:06}"), value)
+                .put(format!("unlink/{at:016}/object:{number:06}"), r#"{"v":1}"#)
         };
         let later = (0..10_050).fold(Txn::new(), |txn, number| doomed(txn, number, START.0 + 1000));
         kv.commit(later).await.unwrap();

@@ -189,9 +189,7 @@ async fn a_dry_run_names_the_manifests_that_would_go_and_what_they_alone_hold() 
         // What is to be over at once does not wait for slow commits.
         let short = ["lifetimes.second_delay=1ms", "lifetimes.longest_read=1ms"];
         let sets = ["--set", &untagged, "--set", short[0], "--set", short[1]];
-        local(data, &[arguments, &sets].concat())
-            .well()
-            .out
+        local(data, &[arguments, &sets].concat()).well().out
     };
     let dry = ["gc", "--dry-run"];
     let unread = after("1ms", &dry);

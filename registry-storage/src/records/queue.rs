@@ -193,6 +193,7 @@ impl Records {
     }
 
     pub(super) async fn look_at_backlog(&self) -> Result<Backlog> {
+        self.order_doomed().await?;
         let now = self.clock().await?;
         let unlinkable = self.timed(keys::UNLINK, None, Backlog::MOST, Some(now), |at, _, _| Some(at));
         let purged = self.timed(keys::PURGE, None, Backlog::MOST, Some(now), |at, _, _| Some(at));

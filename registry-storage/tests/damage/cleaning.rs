@@ -205,8 +205,8 @@ fn an_untagged_manifest_of_which_a_note_is_damaged_goes_all_the_same() {
             let mut deleted = false;
             // The time of one whose note was damaged begins anew.
             for _ in 0..2 {
-                let now = records.now().await.unwrap();
-                for loose in records.untagged(now, None, 10).await.unwrap() {
+                let until = records.now().await.unwrap() + Duration::from_secs(3600);
+                for loose in records.untagged(until, None, 10).await.unwrap() {
                     assert_eq!(loose.digest, digest);
                     deleted |= records.delete_untagged(&loose).await.unwrap();
                 }

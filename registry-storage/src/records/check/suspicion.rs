@@ -25,7 +25,7 @@ pub(super) struct Suspicion {
     proof: Box<Txn>,
     remedy: Remedy,
     /// The blob that the repair marks as lost.
-    loses: Option<Digest>,
+    loses: Option<Box<Digest>>,
 }
 
 enum Remedy {
@@ -71,7 +71,7 @@ impl Suspicion {
 
     /// Says that the repair marks this blob as lost, which is not to have it back.
     pub(super) fn loses(mut self, blob: &Digest) -> Self {
-        self.loses = Some(*blob);
+        self.loses = Some(Box::new(*blob));
         self
     }
 
@@ -226,7 +226,7 @@ impl Checker<'_> {
             _ => None,
         };
         let mended = mended.filter(|_| suspicion.key.starts_with(keys::BLOB));
-        let lost = match (suspicion.loses, mended) {
+        let lost = match (suspicion.loses.as_deref().copied(), mended) {
             (Some(lost), _) => Some(lost),
             (None, Some(blob)) => match self.look::<values::Blob>(&suspicion.key).await? {
                 Look::Found(found, _) if found.suspect => Some(blob),

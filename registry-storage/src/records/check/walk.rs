@@ -3,8 +3,8 @@
 //! The engine's checksum covers a record's key. So a damaged record may have been any that belongs between its neighbours; and
 //! one whose key was changed so much that it belongs elsewhere stands in the way of every search that meets it: what is behind
 //! it may not be found, though it is there. A walk never goes on from a damaged key, only from sound ones; it ends where the
-//! next sound record is of another table; and it looks at each key that it goes on from whether a search finds it. Tables of
-//! which a record may have been missed are [gaps](Gaps).
+//! next sound record is of another table; and each of its searches begins before what was read last, and must come to that
+//! again. Tables of which a record may have been missed are [gaps](Gaps).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
