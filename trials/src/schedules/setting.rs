@@ -90,6 +90,8 @@ const THEMES: &[Theme] = &[
             setting.by_requests = !dice.once_in(4);
             setting.faults.slow = [0, 3][usize::from(dice.once_in(3))];
             setting.faults.late = 3;
+            // Longer, so that a write may land when its claim is long over.
+            setting.lifetimes.longest_write *= [1, 2][dice.below(2)];
             setting.lengths = [BESIDE, INSIDE][dice.below(2)];
             setting.both_names = false;
         },
