@@ -289,12 +289,12 @@ impl House {
 
 /// Changes a byte of what the engine's file holds of a record, in all versions of it that are there; `at` counts from its
 /// key's first byte.
-fn flip(directory: &Path, key: &str, at: usize, bits: u8) {
+fn flip(directory: &Path, key: &str, at: usize, bits: u8, is_there: impl Fn(&[u8], usize) -> bool) {
     let path = directory.join("records/data.mdb");
     let mut file = fs::read(&path).unwrap();
     let needle = [b"\x01", key.as_bytes()].concat();
     let places: Vec<usize> = (0..file.len() - needle.len())
-        .filter(|at| file[*at..].starts_with(&needle))
+        .filter(|at| file[*at..].starts_with(&needle) && is_there(&file, *at))
         .collect();
     assert!(!places.is_empty(), "{key}");
     for place in places {
@@ -306,12 +306,22 @@ fn flip(directory: &Path, key: &str, at: usize, bits: u8) {
 /// Flips a bit in the value of a record of a store that is closed.
 pub(crate) fn flip_value(directory: &Path, key: &str) {
     // Behind the key: the checksum, the stamp, then the value.
-    flip(directory, key, key.len() + 13, 4);
+    flip(directory, key, key.len() + 13, 4, is_in_leaf);
 }
 
 /// Flips bits in the key of a record of a store that is closed.
 pub(crate) fn flip_key(directory: &Path, key: &str, at: usize, bits: u8) {
-    flip(directory, key, at, bits);
+    flip(directory, key, at, bits, |_, _| true);
+}
+
+/// Whether a place of LMDB's file is in a page of records. In a page that leads to others a key has no value behind
+/// it but the next entry, and LMDB follows what that says wherever it leads.
+fn is_in_leaf(file: &[u8], at: usize) -> bool {
+    const PAGE: usize = 4096;
+    const LEAF: u8 = 2;
+    // The flags are behind the page's number and a field of two bytes.
+    let flags = at / PAGE * PAGE + 10;
+    file[flags] & LEAF != 0
 }
 
 /// Makes a file as old as anything that nobody writes any more.
