@@ -502,8 +502,14 @@ fn a_sweep_of_pieces_to_which_others_are_faster_is_no_failure() {
         let records = house.records.clone().in_pieces_of(1);
         let deleted = records.delete_manifest(&house.ctx, &name("a"), &digest).await;
         deleted.unwrap();
+        let (ctx, another) = (
+            house.ctx.clone(),
+            house.tag("a", "t", &format!("{manifest} ")).await,
+        );
         let faster = async move {
-            let _more = records.sweep_manifests(1).await.unwrap();
+            while records.sweep_manifests(1).await.unwrap() {}
+            let deleted = records.delete_manifest(&ctx, &name("a"), &another).await;
+            deleted.unwrap();
         };
         house.interrupted.arm(at, Box::pin(faster));
         house.slow_records.sweep_manifests(1).await.unwrap();

@@ -10,7 +10,7 @@ use super::walk::Walk;
 use super::{Checker, FindingKind, keys};
 
 /// Every table that is checked; what is in others is only read.
-pub(super) const KNOWN: [&str; 33] = [
+pub(super) const KNOWN: [&str; 34] = [
     "blob",
     "children",
     "content",
@@ -42,6 +42,7 @@ pub(super) const KNOWN: [&str; 33] = [
     "trash",
     "trashed",
     "trim",
+    "unlink",
     "untagged",
     "upload",
 ];
