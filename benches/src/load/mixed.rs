@@ -82,6 +82,10 @@ impl Trace {
         })
     }
 
+    pub(super) fn renew(&mut self, salt: u64) {
+        self.pushed = Images::new(salt);
+    }
+
     pub(super) async fn turn(&self, connection: &mut Connection, number: u64) -> io::Result<u64> {
         match self.turns[number as usize % self.turns.len()] {
             Turn::Read(request) => Ok(connection.ask(&self.requests[request], &[], &[200]).await?.1),

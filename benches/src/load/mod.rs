@@ -10,8 +10,10 @@
 //! - [`meter`]: the server's processor time and anonymous memory, read from `/proc`.
 //! - [`content`]: bytes, blobs and images that nobody has pushed yet.
 //! - [`scenario`]: what is asked for, by name; [`reads`], [`lists`], [`pushes`] and [`mixed`] have the parts.
+//! - [`servers`]: berth and its peers, started and configured; [`compare`]: all of them in turn.
 //! - [`floor`]: servers that do the least that the protocol allows, to compare with.
 
+pub mod compare;
 pub mod connection;
 pub mod content;
 pub mod drive;
@@ -24,6 +26,7 @@ pub mod pushes;
 pub mod reads;
 pub mod report;
 pub mod scenario;
+pub mod servers;
 
 use std::net::SocketAddr;
 

@@ -124,6 +124,10 @@ impl Mount {
         Ok(Mount { blobs, salt })
     }
 
+    pub(super) fn renew(&mut self, salt: u64) {
+        self.salt = salt;
+    }
+
     pub(super) async fn turn(&self, connection: &mut Connection, number: u64) -> io::Result<u64> {
         let several = self.blobs.len() as u64;
         let digest = &self.blobs[(number % several) as usize].digest;

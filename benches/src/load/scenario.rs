@@ -252,6 +252,19 @@ pub enum Prepared {
 }
 
 impl Prepared {
+    /// Makes what it will push other than what it has pushed.
+    pub fn renew(&mut self, scenario: &Scenario, salt: u64) {
+        match (self, scenario.kind) {
+            (Prepared::Push(push), Kind::Push(length, how)) => {
+                *push = pushes::Push::new(length, how, scenario.until, salt);
+            }
+            (Prepared::Images(images), _) => *images = pushes::Images::new(salt),
+            (Prepared::Mount(mount), _) => mount.renew(salt),
+            (Prepared::Mixed(trace), _) => trace.renew(salt),
+            _ => {}
+        }
+    }
+
     async fn turn(&self, connection: &mut Connection, number: u64) -> io::Result<u64> {
         match self {
             Prepared::Reads(reads) => reads.turn(connection, number).await,
