@@ -7,6 +7,8 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
+use super::content::{INDEX, MANIFEST};
+
 /// Bytes of a head, with what comes behind it in one piece.
 const HEAD: usize = 16 << 10;
 
@@ -32,7 +34,17 @@ impl Request {
         }
     }
 
-    /// A GET or HEAD.
+    /// A GET or HEAD of a manifest, by a client that knows OCI's: some servers hide from others what they do not accept.
+    pub fn manifest(method: &str, target: &str) -> Self {
+        Self::new(
+            method,
+            target,
+            &format!("Accept: {MANIFEST}\r\nAccept: {INDEX}\r\n"),
+            None,
+        )
+    }
+
+    /// A GET or HEAD of anything else.
     pub fn get(method: &str, target: &str) -> Self {
         Self::new(method, target, "Accept: */*\r\n", None)
     }

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use registry_storage::testkit::content;
 use sha2::{Digest, Sha256};
 
-/// Media types.
+/// The media type of an image's manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The media type of an index.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 

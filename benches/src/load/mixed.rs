@@ -53,7 +53,7 @@ impl Trace {
             }
             let manifest = manifest(&config, &layers);
             let [tag, _] = shelf.manifest(&format!("mixed{number}"), &manifest).await?;
-            requests.extend(["HEAD", "GET"].map(|method| Request::get(method, &tag)));
+            requests.extend(["HEAD", "GET"].map(|method| Request::manifest(method, &tag)));
             requests.extend(
                 paths
                     .iter()

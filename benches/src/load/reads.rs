@@ -112,7 +112,10 @@ pub async fn manifests(shelf: &mut Shelf, method: &str, by: By) -> io::Result<Re
         let [tag, digest] = shelf
             .manifest(&format!("m{number}"), &manifest(&config, &layers))
             .await?;
-        requests.push(Request::get(method, if by == By::Tag { &tag } else { &digest }));
+        requests.push(Request::manifest(
+            method,
+            if by == By::Tag { &tag } else { &digest },
+        ));
     }
     Ok(Reads::new(requests, &[200]))
 }
