@@ -8,6 +8,7 @@
 mod hold;
 mod pace;
 mod pass;
+mod phases;
 mod plan;
 mod settings;
 mod stop;
@@ -17,7 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use registry_core::store::{Backlog, Begin, BlobStore, Counts, Explanation, Reclaim, Run, RunEnd, Trigger};
+use registry_core::store::{
+    Backlog, Begin, BlobStore, Counts, Explanation, Lead, Reclaim, Run, RunEnd, Trigger,
+};
 use registry_core::{Digest, Error, ErrorKind, Result, Runtime, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -250,7 +253,10 @@ impl Collector {
         let Some(lead) = self.records.lead(&settings.node, &run, settings.lead).await? else {
             return Ok(None);
         };
-        self.records.begin_run(&run, begin, settings.keep_runs).await?;
+        if let Err(why) = self.records.begin_run(&run, begin, settings.keep_runs).await {
+            self.resign(&run, &lead).await;
+            return Err(why);
+        }
         let (outcome, counts, lead) = Pass::new(self, begin, lead, stop, progress).run().await;
         if let RunEnd::Failed { problem } = &outcome {
             tracing::error!(run, problem, "a run of the collector failed");
@@ -259,9 +265,7 @@ impl Collector {
         if let Err(error) = self.records.note_run(&run, &counts, Some(&outcome)).await {
             tracing::error!(run, %error, "cannot record how a run ended");
         }
-        if let Err(error) = self.records.resign(&lead).await {
-            tracing::error!(run, %error, "cannot give up the lead; it ends by itself");
-        }
+        self.resign(&run, &lead).await;
         let ended = self.records.time().await.unwrap_or(started);
         let summary = Summary {
             run,
@@ -275,6 +279,12 @@ impl Collector {
             observed.last = Some(end);
         });
         Ok(Some(summary))
+    }
+
+    async fn resign(&self, run: &str, lead: &Lead) {
+        if let Err(error) = self.records.resign(lead).await {
+            tracing::error!(run, %error, "cannot give up the lead; it ends by itself");
+        }
     }
 
     /// What waits to be done.
@@ -292,7 +302,7 @@ impl Collector {
     /// # Errors
     /// Those of the records.
     pub async fn explain(&self, digest: &Digest) -> Result<Explanation> {
-        self.records.explain(digest).await
+        Arc::clone(&self.records).reading().explain(digest).await
     }
 
     /// Runs from the latest back, of all nodes.

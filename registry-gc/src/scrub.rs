@@ -5,25 +5,33 @@
 //! so a restart goes on where it was, and of the nodes that share records one is at it at a time. It unlinks nothing and
 //! needs no hold against a backup.
 //!
-//! Whatever is found is looked at twice, and marked suspect by the stamp of the record that was read: what was collected or
-//! pushed anew meanwhile is no finding. That something is *not there*, or cannot be read, may be the fault of the whole volume.
-//! So such a blob is marked only once another file was read whole after it; [`DOUBTS`] of them in a row stop the pass,
-//! and mark nothing.
+//! Whatever is found is read twice from the disk, and marked suspect by the stamp of the record that was read: what was
+//! collected or pushed anew meanwhile is no finding. What this process lacks, such as descriptors or memory, is damage of
+//! nothing: the scrub waits, says why, and goes on where it was. That something is *not there*, or cannot be read, may be
+//! the fault of the whole volume, so the [volume](registry_core::store::BlobStore::volume) is asked: if it is there, what is
+//! missing on it is lost, however much it is; if it is not, nothing is marked, and the scrub goes on when it is back. Where
+//! nothing tells, a blob is marked only once another was read whole after it; of [`DOUBTS`] in a row others all over
+//! the store are tried, and if none is whole the volume is taken for gone.
 
+mod clock;
 mod pace;
 mod pass;
 mod read;
 
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use registry_core::store::{BlobStore, ManifestStore, Scrub, ScrubCount, ScrubCursor, ScrubPlace, Stamp};
+use registry_core::store::{
+    BlobStore, ManifestStore, Scrub, ScrubCount, ScrubCursor, ScrubFinding, ScrubPlace, Stamp,
+};
 use registry_core::{Result, Runtime, Timestamp};
 
+use clock::Look;
 use pass::{Pass, Stop};
 
-/// How many blobs in a row that are not there or cannot be read are taken for a volume that is gone.
+/// How many blobs in a row that are not there or cannot be read are enough to ask for proof that others are, on a volume
+/// of which nothing else tells.
 pub const DOUBTS: usize = 16;
 
 /// How long a node that says nothing keeps the others from going on with its pass.
@@ -31,6 +39,9 @@ const HOLD: Duration = Duration::from_secs(150);
 
 /// How long to wait after a failure.
 const RETRY: Duration = Duration::from_secs(60);
+
+/// How often to look whether there is something to do.
+const LOOK: Duration = Duration::from_secs(3600);
 
 /// How fast, and how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +71,8 @@ pub struct ScrubStatus {
     pub position: f64,
     /// When the last pass ended that went over everything, on whatever node.
     pub finished: Option<Timestamp>,
+    /// Why it cannot go on, if it cannot: it tries again.
+    pub waits: Option<String>,
 }
 
 /// Re-reads everything, a little at a time. Cheap to clone; clones do one and the same work, so only one is to be run.
@@ -73,6 +86,10 @@ pub struct Scrubber {
     /// Tells this scrubber from those of other nodes.
     me: String,
     status: Arc<Mutex<ScrubStatus>>,
+    /// The cursor as it was when it was looked at last.
+    looked: Arc<Mutex<Option<Look>>>,
+    /// Findings that could not be recorded so far.
+    untold: Arc<Mutex<Vec<ScrubFinding>>>,
 }
 
 impl std::fmt::Debug for Scrubber {
@@ -99,12 +116,23 @@ impl Scrubber {
             runtime,
             options,
             status: Arc::default(),
+            looked: Arc::default(),
+            untold: Arc::default(),
         }
+    }
+
+    /// How fast, and how often.
+    pub fn options(&self) -> ScrubOptions {
+        self.options
     }
 
     /// What was done so far.
     pub fn status(&self) -> ScrubStatus {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Vec<ScrubFinding>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, change: impl FnOnce(&mut ScrubStatus)) {
@@ -114,28 +142,34 @@ impl Scrubber {
     /// Scrubs until it is dropped, which may be at any point.
     pub async fn run(&self) {
         loop {
-            let wait = match self.run_due().await {
-                Ok(wait) => wait,
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "the scrub cannot go on; trying again"
-                    );
-                    RETRY
-                }
-            };
+            let wait = self.run_due().await.unwrap_or(RETRY).min(LOOK);
             self.runtime.sleep(wait).await;
+            self.has_slept(wait);
         }
     }
 
     /// Begins a pass if one is due, or goes on with one that nobody is at, to its end. Gives how long to wait before
-    /// there is something to do again. May be dropped at any point; what was read since the cursor was last saved,
-    /// half a minute at most, is then read again.
+    /// there is something to do again, by the records' clock; [`run`](Scrubber::run) also counts what it slept, and so
+    /// does without that clock. May be dropped at any point; what was read since the cursor was last saved, half a
+    /// minute at most, is then read again.
     ///
     /// # Errors
-    /// If the records cannot be read or written, or so many blobs in a row cannot be read that their volume must be gone.
-    /// Calling it again goes on where it was.
+    /// If the records cannot be read or written, this process lacks what it takes to read, or the volume of the blobs is
+    /// gone. Calling it again goes on where it was.
     pub async fn run_due(&self) -> Result<Duration> {
+        let ran = self.go_on().await;
+        let waits = ran.as_ref().err().map(|error| {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "the scrub cannot go on; it tries again"
+            );
+            error.to_string()
+        });
+        self.tell(|status| status.waits = waits);
+        ran
+    }
+
+    async fn go_on(&self) -> Result<Duration> {
         loop {
             let now = self.manifests.now().await?;
             let read = self.records.cursor().await?;
@@ -143,15 +177,24 @@ impl Scrubber {
             self.tell(|status| status.finished = finished);
             let (cursor, stamp) = match read {
                 Some((cursor, stamp)) if cursor.place == ScrubPlace::End => {
-                    let due = cursor.began + self.options.interval;
+                    let began = self.began(&cursor, stamp, now);
+                    let due = began + self.options.interval;
                     if now < due {
+                        if began != cursor.began {
+                            let counted = ScrubCursor { began, ..cursor };
+                            let Some(saved) = self.records.save_cursor(&counted, Some(stamp)).await? else {
+                                continue;
+                            };
+                            self.look(saved, now);
+                        }
                         return Ok(due.since(now));
                     }
                     (self.new_pass(now, cursor.finished), Some(stamp))
                 }
                 Some((cursor, stamp)) => {
-                    if cursor.holder != self.me && now < cursor.held_until {
-                        return Ok(cursor.held_until.since(now));
+                    let left = self.held_for(&cursor, stamp, now);
+                    if left > Duration::ZERO {
+                        return Ok(left);
                     }
                     (cursor, Some(stamp))
                 }
@@ -197,20 +240,6 @@ impl Scrubber {
             "a scrub has read everything"
         );
         Ok(())
-    }
-}
-
-/// How far a place is through the blobs, since digests are spread evenly.
-fn position(place: &ScrubPlace) -> f64 {
-    match place {
-        ScrubPlace::Blobs(None) => 0.0,
-        ScrubPlace::Blobs(Some(digest)) => {
-            let text = digest.to_string();
-            let hex = text.split_once(':').map_or("", |(_, hex)| hex);
-            let head = hex.get(..8).and_then(|head| u32::from_str_radix(head, 16).ok());
-            f64::from(head.unwrap_or(0)) / f64::from(u32::MAX)
-        }
-        ScrubPlace::Manifests(_) | ScrubPlace::End => 1.0,
     }
 }
 

@@ -66,9 +66,15 @@ pub(crate) fn open_parts(
     std::fs::create_dir_all(&records).map_err(OpenError::io(&records))?;
     // Before anything in them counts on it.
     sync_entries(directory)?;
+    let mut store = None;
     let kv = EmbeddedKv::open_as(&records, options, |found| {
-        identity::join(&records, &blobs, found).map(Some)
+        store = Some(identity::join(&records, &blobs, found)?);
+        Ok(store)
     })?;
+    let bytes = match store {
+        Some(store) => bytes.of(store),
+        None => bytes,
+    };
     Ok(Embedded { kv, bytes })
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::path::Path;
 
 use crate::kv::{Apart, Found, OpenError};
@@ -79,6 +79,24 @@ fn read(blobs: &Path) -> Result<Option<StoreId>, OpenError> {
             path,
             source: "it has no identity of a store in it".into(),
         }),
+    }
+}
+
+/// An error unless this identity is beside the blobs, on the disk itself: a disk that is gone may be remembered.
+pub(crate) fn is_beside(blobs: &Path, store: StoreId) -> io::Result<()> {
+    let path = blobs.join(FILE);
+    let said = |why: String| io::Error::other(format!("{}: {why}; is its volume mounted?", path.display()));
+    let mut file = File::open(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => said("it is not there".to_owned()),
+        _ => error,
+    })?;
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    let _not_forgotten = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    match StoreId::parse(text.trim_end()) {
+        Some(found) if found == store => Ok(()),
+        _ => Err(said("it is not that of this registry".to_owned())),
     }
 }
 

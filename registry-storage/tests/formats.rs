@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use registry_core::auth::Identity;
 use registry_core::runtime::Threads;
-use registry_core::store::{Kv, Lifetimes, Txn};
+use registry_core::store::{Kv, Lifetimes, Location, Reclaim, Txn};
 use registry_core::{Context, Digest, LocalRegistry, Options, Reference, Registry, RepositoryName};
 use registry_storage::kv::{Apart, OpenError};
 use registry_storage::records::Records;
@@ -91,6 +91,33 @@ fn a_store_of_format_1_is_opened_with_all_that_is_in_it_and_opens_again() {
     assert_eq!(given.trim_end().len(), 32);
     holds_everything(opened(directory.path()));
     assert_eq!(identity(directory.path()).unwrap(), given);
+}
+
+/// Which knew no order of their times.
+#[test]
+fn what_an_earlier_version_doomed_is_unlinked_when_its_time_has_come() {
+    let directory = version_1();
+    let kv = Arc::new(opened(directory.path()).kv);
+    let location = Location::Object("left behind".to_owned());
+    let value = |not_before: u64| {
+        format!(r#"{{"v":1,"location":{{"object":"left behind"}},"not_before":{not_before}}}"#)
+    };
+    block_on(async {
+        for (not_before, expected) in [(u64::MAX >> 12, 0), (1, 1)] {
+            kv.commit(Txn::new().put(format!("doomed/{location}"), value(not_before)))
+                .await
+                .unwrap();
+            let records = Records::new(kv.clone(), Threads::shared(), Lifetimes::default());
+            let mut due = records.doomed(None, 10).await.unwrap();
+            // Besides what the push has left.
+            due.retain(|doomed| doomed.location == location);
+            assert_eq!(due.len(), expected);
+            for doomed in &due {
+                records.clear_doomed(doomed).await.unwrap();
+            }
+        }
+        assert_eq!(kv.get(&format!("doomed/{location}")).await.unwrap(), None);
+    });
 }
 
 #[test]
@@ -184,4 +211,25 @@ fn a_file_that_has_no_identity_in_it_is_refused() {
         assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
         assert!(error.to_string().contains("STORE"), "{error}");
     }
+}
+
+#[test]
+fn an_older_format_that_is_to_stay_is_refused_and_left_as_it_is() {
+    let directory = version_1();
+    let options = registry_storage::kv::Options {
+        keep_format: true,
+        ..registry_storage::kv::Options::default()
+    };
+    let data = directory.path().join("records/data.mdb");
+    let before = fs::read(&data).unwrap();
+    let refused = registry_storage::open_with(directory.path(), Threads::shared(), options.clone());
+    assert!(
+        matches!(refused, Err(OpenError::OlderFormat { found: 1, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(fs::read(&data).unwrap(), before);
+    assert_eq!(identity(directory.path()), None);
+    // Once it is brought forward, there is nothing to keep from.
+    drop(opened(directory.path()));
+    registry_storage::open_with(directory.path(), Threads::shared(), options).unwrap();
 }

@@ -41,7 +41,9 @@ fn finding(number: u64) -> ScrubFinding {
         needed_by: vec![NeededBy {
             repository: "some/repository".parse().unwrap(),
             manifest: Digest::sha256(b"manifest"),
+            trashed: false,
         }],
+        unlisted: None,
     }
 }
 
@@ -107,5 +109,58 @@ fn a_record_that_is_no_blobs_is_stepped_over() {
             assert_eq!(page.items.len(), 1);
             assert_eq!(page.items[0].info.digest, digest);
         }
+    });
+}
+
+#[test]
+fn a_place_among_manifests_from_before_the_trash_was_read_is_still_one() {
+    block_on(async {
+        let (kv, records) = records();
+        let ids = ["0".repeat(32), "1".repeat(32)];
+        let digest = Digest::sha256(b"manifest");
+        let mut txn = Txn::new();
+        for id in &ids {
+            txn = txn
+                .put(format!("named/{id}"), format!(r#"{{"v":1,"name":"r{id}"}}"#))
+                .put(format!("manifest/{id}/{digest}"), &b"{}"[..])
+                .put(format!("trash/{id}/{digest}"), &b"{}"[..]);
+        }
+        kv.commit(txn).await.unwrap();
+        for place in [
+            format!("{}/{digest}", ids[0]),
+            format!("manifest/{}/{digest}", ids[0]),
+        ] {
+            let mut read = Vec::new();
+            let mut after = place;
+            loop {
+                let page = records.manifests(Some(&after), 2).await.unwrap();
+                let Some(last) = page.items.last() else { break };
+                after = last.position.clone();
+                read.extend(
+                    page.items
+                        .iter()
+                        .map(|manifest| (manifest.trashed, manifest.repository.to_string())),
+                );
+            }
+            let name = |id: &String| format!("r{id}");
+            let expected = [
+                (false, name(&ids[1])),
+                (true, name(&ids[0])),
+                (true, name(&ids[1])),
+            ];
+            assert_eq!(read, expected);
+        }
+    });
+}
+
+#[test]
+fn a_finding_that_cannot_be_read_hides_no_other() {
+    block_on(async {
+        let (kv, records) = records();
+        records.add_finding(&finding(1)).await.unwrap();
+        kv.commit(Txn::new().put("scrub/found/0", &b"nonsense"[..]))
+            .await
+            .unwrap();
+        assert_eq!(records.findings().await.unwrap(), [finding(1)]);
     });
 }

@@ -1,7 +1,7 @@
 //! What is not there because its volume is not, is not taken for lost.
 
 use registry_core::runtime::Threads;
-use registry_core::store::{BlobStore, StoreError, UploadStore};
+use registry_core::store::{BlobStore, StoreError, UploadStore, Volume};
 use registry_core::{Algorithm, Digest, UploadId, once};
 use registry_storage::fs::FsBytes;
 use registry_storage::testkit::{block_on, read_all};
@@ -47,5 +47,37 @@ fn blobs_whose_volume_is_away_are_an_error_and_come_back_with_it() {
         assert_eq!(read_all(read).await.unwrap(), &b"bytes"[..]);
         let appended = store.append(&upload, Algorithm::Sha256, Some(0), sent()).await;
         assert_eq!(appended.unwrap(), 5);
+    });
+}
+
+#[test]
+fn a_volume_is_there_if_it_is_the_one_that_the_records_are_of() {
+    block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        let store = registry_storage::open(&data, Threads::shared()).unwrap().bytes;
+        let (blobs, away) = (data.join("blobs"), data.join("away"));
+        let (identity, aside) = (blobs.join("STORE"), data.join("STORE"));
+        assert!(matches!(store.volume().await, Volume::There));
+
+        // Another registry's, none, and one whose directory is not there.
+        let others = format!("{:032x}\n", 7);
+        std::fs::rename(&identity, &aside).unwrap();
+        std::fs::write(&identity, others).unwrap();
+        assert!(matches!(store.volume().await, Volume::Gone(_)));
+        std::fs::remove_file(&identity).unwrap();
+        assert!(matches!(store.volume().await, Volume::Gone(_)));
+        std::fs::rename(&aside, &identity).unwrap();
+        std::fs::rename(&blobs, &away).unwrap();
+        assert!(matches!(store.volume().await, Volume::Gone(_)));
+        std::fs::rename(&away, &blobs).unwrap();
+        assert!(matches!(store.volume().await, Volume::There));
+
+        // Of bytes that are opened without records nobody knows whose they are, but where they were.
+        let bare = directory.path().join("bare");
+        let store = FsBytes::open(&bare, Threads::shared()).unwrap();
+        assert!(matches!(store.volume().await, Volume::Unknown));
+        std::fs::rename(&bare, &away).unwrap();
+        assert!(matches!(store.volume().await, Volume::Gone(_)));
     });
 }

@@ -50,6 +50,7 @@ impl Collector for ScrubMetrics {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
+        let waits = if status.waits.is_some() { 1.0 } else { 0.0 };
         let finished = status.finished.map_or(0.0, |at| at.0 as f64 / 1000.0);
         for (name, help, value) in [
             (
@@ -61,6 +62,11 @@ impl Collector for ScrubMetrics {
                 "scrub_last_full_pass_timestamp_seconds",
                 "When the last scrub ended that read everything; 0 if none did",
                 finished,
+            ),
+            (
+                "scrub_waiting",
+                "Whether the scrub cannot go on, for want of its volume perhaps; berth scrub says why",
+                waits,
             ),
         ] {
             let gauge = ConstGauge::new(value);

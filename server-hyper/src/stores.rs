@@ -1,7 +1,7 @@
 //! The stores behind a registry, put together.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, Undo, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
@@ -27,6 +27,8 @@ pub struct Stores {
     /// The trash of its repositories, and the history of their tags.
     pub undo: Arc<dyn Undo>,
     alone: bool,
+    /// What reads them again, if this process does.
+    scrubber: Arc<OnceLock<Scrubber>>,
     records: Arc<Records>,
     blobs: Arc<dyn BlobStore>,
     kv: Arc<dyn Kv>,
@@ -68,6 +70,8 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// How the registry behaves.
     pub registry: Options,
+    /// Whether records of an older format are refused, instead of being brought to the one that this version writes.
+    pub keep_format: bool,
 }
 
 impl StoreOptions {
@@ -76,6 +80,7 @@ impl StoreOptions {
         kv::Options {
             engine: self.engine,
             durability: self.durability,
+            keep_format: self.keep_format,
             ..kv::Options::default()
         }
     }
@@ -135,10 +140,23 @@ impl Stores {
         })
     }
 
-    /// What reads all of it again; to be run, once.
+    /// What reads all of it again; to be run, once. Later calls give the same one.
     pub fn scrubber(&self, options: ScrubOptions) -> Scrubber {
-        let (records, blobs) = (Arc::clone(&self.records), Arc::clone(&self.blobs));
-        Scrubber::new(records, blobs, TokioRuntime::shared(), options)
+        let new = || {
+            let (records, blobs) = (Arc::clone(&self.records), Arc::clone(&self.blobs));
+            Scrubber::new(records, blobs, TokioRuntime::shared(), options)
+        };
+        self.scrubber.get_or_init(new).clone()
+    }
+
+    /// The scrubber, if there is one in this process.
+    pub(crate) fn scrubs(&self) -> Option<&Scrubber> {
+        self.scrubber.get()
+    }
+
+    /// What a scrub, whosever it is, has written down.
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
     }
 
     fn on<B: BlobStore + UploadStore>(
@@ -168,6 +186,7 @@ impl Stores {
             collector,
             undo,
             alone: false,
+            scrubber: Arc::default(),
             records,
             blobs,
             kv,

@@ -240,12 +240,88 @@ fn the_binary_backs_up_a_stopped_registry_and_finds_what_is_wrong_with_one() {
     assert_eq!(lines[0]["repair"], "no");
     let (well, found, said) = run(&["fsck", "--repair", "--data", &data]);
     assert!(
-        !well && found.contains("remove it while berth is stopped"),
-        "{found}{said}"
+        !well && found.contains("a short while ago"),
+        "it may be being written: {found}{said}"
     );
-    fs::remove_dir_all(&orphan).unwrap();
+    let old = std::time::SystemTime::now() - Duration::from_secs(24 * 3600);
+    let file = fs::File::open(orphan.join("ab0123456789abcdef0123456789abcd")).unwrap();
+    file.set_modified(old).unwrap();
+    let (well, found, said) = run(&["fsck", "--repair", "--data", &data]);
+    assert!(well && found.contains("; repaired: "), "{found}{said}");
     let (well, found, said) = run(&["fsck", "--data", &data]);
     assert!(well && found.is_empty(), "{found}{said}");
+}
+
+#[test]
+fn the_exit_code_of_a_check_says_what_came_of_it_and_an_older_format_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, none) = (directory.path().join("data"), directory.path().join("none"));
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("../registry-storage/tests/formats/v1");
+    copy(&old, &data);
+    let fsck = |data: &Path, more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_berth"))
+            .args(["fsck", "--data", data.to_str().unwrap()])
+            .args(more)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
+        (output.status.code().unwrap(), said.concat())
+    };
+    assert_eq!(fsck(&none, &[]).0, 2);
+    let before = contents(&data);
+    for more in [&[][..], &["--deep", "--json"]] {
+        let (code, said) = fsck(&data, more);
+        assert_eq!(code, 2, "{said}");
+        assert!(
+            said.contains("has format 1")
+                && said.contains("--repair")
+                && said.contains("nothing was changed"),
+            "{said}"
+        );
+        let after = contents(&data);
+        assert!(after.keys().eq(before.keys()), "{:?}", after.keys());
+        assert!(after == before, "nothing is written");
+    }
+    let (code, said) = fsck(&data, &["--repair"]);
+    assert_eq!(code, 0, "{said}");
+    // Bytes that are lost are no less so once their blob is marked.
+    let blobs = contents(&data.join("blobs"));
+    let (lost, _) = blobs
+        .iter()
+        .find(|(path, _)| path.extension().is_none() && !path.ends_with("STORE"))
+        .unwrap();
+    fs::remove_file(lost).unwrap();
+    assert_eq!(fsck(&data, &[]).0, 1);
+    let (code, said) = fsck(&data, &["--repair", "--json"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("\"lost\":1") && said.contains("to be pushed again: 1"),
+        "{said}"
+    );
+    assert_eq!(fsck(&data, &["--deep"]).0, 1);
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for (path, content) in contents(from) {
+        let to = to.join(path.strip_prefix(from).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, content).unwrap();
+    }
+}
+
+/// Every file below a directory but for the engine's lock, which is nobody's data.
+fn contents(directory: &Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(contents(&path)),
+            false if path.ends_with("lock") || path.ends_with("lock.mdb") => {}
+            false => drop(found.insert(path.clone(), fs::read(&path).unwrap())),
+        }
+    }
+    found
 }
 
 #[test]

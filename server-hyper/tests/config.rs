@@ -298,6 +298,32 @@ fn every_value_is_shown_as_the_file_writes_it() {
 }
 
 #[test]
+fn nodes_are_told_apart_by_their_data_and_keep_their_name_or_go_by_the_one_they_are_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let with = |key: &str, value: &str| {
+        let flag = Flag {
+            name: format!("--{key}"),
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        load(None, [], &[flag]).map(|loaded| loaded.config.collector_settings().node)
+    };
+    for name in ["one", "two"] {
+        fs::create_dir(directory.path().join(name)).unwrap();
+    }
+    let at = |name: &str| with("data", directory.path().join(name).to_str().unwrap()).unwrap();
+    assert_ne!(at("one"), at("two"));
+    assert_eq!(at("one"), at("one"));
+    assert_eq!(at("one"), at("two/../one"), "it is the same directory");
+    let one = at("one");
+    let (host, path) = one.split_once(':').unwrap();
+    assert!(!host.is_empty() && path.ends_with("/one"), "{one}");
+    assert_eq!(with("collector.node", "blue").unwrap(), "blue");
+    let refused = with("collector.node", &"n".repeat(201)).unwrap_err();
+    assert!(refused.to_string().contains("collector.node"), "{refused}");
+}
+
+#[test]
 fn the_collector_works_as_its_keys_say() {
     let told = file("[collector]\ninterval = \"10s\"\nworkers = 2\nrate = 0\nuntagged = \"720h\"\n");
     let settings = read(told).unwrap().config.collector_settings();

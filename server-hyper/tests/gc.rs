@@ -177,6 +177,53 @@ async fn a_dry_run_says_what_would_go_and_why_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_dry_run_names_the_manifests_that_would_go_and_what_they_alone_hold() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let server = Serving::start(data, IDLE);
+    let old = push(server.address, "team/app", "v1", 1).await;
+    let new = push(server.address, "team/app", "v1", 2).await;
+    server.end();
+    let after = |kept: &str, arguments: &[&str]| {
+        let untagged = format!("collector.untagged={kept}");
+        // What is to be over at once does not wait for slow commits.
+        let short = ["lifetimes.second_delay=1ms", "lifetimes.longest_read=1ms"];
+        let sets = ["--set", &untagged, "--set", short[0], "--set", short[1]];
+        local(data, &[arguments, &sets].concat()).well().out
+    };
+    let dry = ["gc", "--dry-run"];
+    let unread = after("1ms", &dry);
+    assert!(
+        unread.contains("there may be more manifests without a tag"),
+        "{unread}"
+    );
+    let followed = after("1h", &["gc"]);
+    assert!(!followed.contains("untagged"), "{followed}");
+    let stays = after("1h", &dry);
+    assert!(stays.contains("nothing would go"), "{stays}");
+
+    let told = after("1ms", &dry);
+    let why = format!("delete manifest {} in team/app: no tag since 20", old.manifest);
+    assert!(told.contains(&why), "{told}");
+    assert!(!told.contains(&new.manifest.to_string()), "{told}");
+    let totals = |line: &str| {
+        told.lines()
+            .any(|told| told.split_whitespace().eq(line.split_whitespace()))
+    };
+    assert!(totals("manifests without a tag: deleted 1 19.5 KiB"), "{told}");
+    assert!(totals("team/app 2 19.5 KiB"), "{told}");
+    assert!(told.contains("goes to the trash first"), "{told}");
+    assert_eq!(after("1ms", &dry), told);
+    let done = after("1ms", &["gc"]);
+    assert!(done.contains("untagged manifests deleted"), "{done}");
+
+    let runs = local(data, &["gc", "runs", "--json"]).well().json();
+    let node = runs[0][0]["node"].as_str().unwrap();
+    let directory = data.canonicalize().unwrap();
+    assert!(node.ends_with(&format!(":{}", directory.display())), "{node}");
+}
+
+#[tokio::test]
 async fn on_a_stopped_registry_one_run_gives_back_all_that_nothing_points_at() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();

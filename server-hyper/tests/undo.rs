@@ -1,11 +1,14 @@
-//! `berth undelete`, `berth history` and `berth rollback`, on a running server and on a stopped one.
+//! `berth undelete`, `berth history`, `berth rollback` and `berth trash`, on a running server and on a stopped one.
 
 mod support;
 
 use std::path::Path;
 
-use registry_core::Digest;
-use server_hyper::control::TOKEN;
+use futures_util::StreamExt as _;
+use registry_core::auth::Identity;
+use registry_core::manifest::OCI_INDEX;
+use registry_core::{Context, Digest, PutManifest, RepositoryName};
+use server_hyper::control::{Request, TOKEN, answer};
 use support::binary::{Said, Serving, berth, finish, run};
 use support::image::{delete, push, resolve, status};
 
@@ -188,6 +191,119 @@ async fn on_a_stopped_registry_the_same_commands_do_the_same() {
     assert_eq!(resolve(server.address, "a/b", "v1").await, Some(first));
 }
 
+#[tokio::test]
+async fn what_is_purged_is_named_before_and_goes_only_if_that_is_confirmed() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let server = Serving::start(data, &[]);
+    let at = server.address;
+    let image = push(at, "team/app", "v1", 1).await;
+    push(at, "team/app", "v2", 2).await;
+    push(at, "other/app", "v1", 3).await;
+    let digest = image.manifest.to_string();
+    delete(at, "team/app", &digest).await;
+    delete(at, "team/app", "v2").await;
+    delete(at, "other/app", "v1").await;
+    for listed in [
+        local(data, &["trash", "list"]),
+        remote(&server, data, &["trash", "list"]),
+    ] {
+        let out = listed.well().out;
+        let named: Vec<&str> = out.lines().filter_map(|line| line.split("  ").next()).collect();
+        assert_eq!(
+            named,
+            ["other/app:v1", &format!("team/app@{digest}"), "team/app:v2"]
+        );
+    }
+
+    // Nobody is there to be asked.
+    let asked = local(data, &["trash", "purge", "team/app"]);
+    assert_eq!(asked.code, 1);
+    assert!(
+        asked.out.contains(&digest) && asked.out.contains("team/app:v2"),
+        "{asked:?}"
+    );
+    assert!(!asked.out.contains("other/app"), "{asked:?}");
+    assert!(
+        asked.err.contains("2 things") && asked.err.contains("--yes"),
+        "{asked:?}"
+    );
+    assert_eq!(
+        local(data, &["trash", "list", "--json"]).well().json()[3]["done"]["count"],
+        3
+    );
+
+    // One manifest, the rest of a repository, the rest of all.
+    let named = format!("team/app@{digest}");
+    let one = remote(&server, data, &["trash", "purge", &named, "--yes", "--json"])
+        .well()
+        .json();
+    assert_eq!(one[0]["purged"]["what"]["manifest"]["digest"], digest);
+    assert_eq!(one[1]["done"]["count"], 1);
+    let again = local(data, &["trash", "purge", &named, "--yes"]);
+    assert!(
+        again.code == 1 && again.err.contains("not in the trash"),
+        "{again:?}"
+    );
+    let gone = local(data, &["undelete", &named]);
+    assert_eq!(gone.code, 1, "{gone:?}");
+    let rest = local(data, &["trash", "purge", "team/app", "--yes"]).well().out;
+    assert!(rest.contains("team/app:v2") && rest.contains("1 thing"), "{rest}");
+    assert!(resolve(at, "team/app", "v2").await.is_none());
+    server.end();
+    let all = local(data, &["trash", "purge", "--all", "--yes"]).well().out;
+    assert!(all.contains("other/app:v1"), "{all}");
+    let none = local(data, &["trash", "purge", "--all"]).well().out;
+    assert_eq!(none, "the trash is empty\n");
+    assert_eq!(
+        local(data, &["trash", "list"]).well().out,
+        "nothing can be undeleted\n"
+    );
+}
+
+#[tokio::test]
+async fn what_is_deleted_after_the_plan_of_a_purge_stays() {
+    let data = tempfile::tempdir().unwrap();
+    let stores = server_hyper::Stores::open(data.path(), Default::default()).unwrap();
+    let (registry, undo) = (stores.registry.clone(), stores.undo.clone());
+    let name: RepositoryName = "team/app".parse().unwrap();
+    let ctx = Context {
+        may_push: true,
+        ..Context::request(Identity::Anonymous, "test")
+    };
+    let mut deleted = Vec::new();
+    for tag in ["first", "second"] {
+        let manifest = format!(r#"{{"schemaVersion":2,"manifests":[],"annotations":{{"tag":"{tag}"}}}}"#);
+        let put = PutManifest::tagged(tag.parse().unwrap(), OCI_INDEX, manifest);
+        let digest = registry.put_manifest(&ctx, &name, put).await.unwrap().digest;
+        let before = undo.list_trash(&name, None, 10).await.unwrap().items;
+        loop {
+            registry.delete_manifest(&ctx, &name, &digest).await.unwrap();
+            let now = undo.list_trash(&name, None, 10).await.unwrap().items;
+            let mine = now.iter().find(|trashed| trashed.digest == digest).unwrap().at;
+            if before.iter().all(|earlier| earlier.at < mine) {
+                deleted.push((digest, mine));
+                break;
+            }
+            // Within the same millisecond.
+            undo.undelete(&ctx, &name, &digest, None).await.unwrap();
+        }
+    }
+    let request = Request::Purge {
+        repository: name.clone(),
+        digest: None,
+        until: deleted[0].1,
+    };
+    let mut told = std::pin::pin!(answer(stores, request));
+    let mut lines = Vec::new();
+    while let Some(line) = told.next().await {
+        lines.push(line);
+    }
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let left = undo.list_trash(&name, None, 10).await.unwrap().items;
+    assert_eq!((left.len(), left[0].digest), (1, deleted[1].0));
+}
+
 #[test]
 fn what_cannot_be_meant_is_refused_before_anything_is_asked() {
     for arguments in [
@@ -198,6 +314,11 @@ fn what_cannot_be_meant_is_refused_before_anything_is_asked() {
         &["rollback", "team/app:v1", "--to", "v2"],
         &["gc", "--server", "http://127.0.0.1:1", "--data", "/nowhere"],
         &["gc", "--token-file", "/nowhere"],
+        &["trash"],
+        &["trash", "purge", "--yes"],
+        &["trash", "purge", "team/app", "--all"],
+        &["trash", "purge", "team/app:v1"],
+        &["scrub", "--list", "--status"],
     ] {
         assert_eq!(run(arguments).code, 2, "{arguments:?}");
     }

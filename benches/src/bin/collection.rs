@@ -40,6 +40,10 @@ struct Arguments {
     /// How long pulls are measured each time, in seconds.
     #[arg(long, default_value_t = 15)]
     seconds: u64,
+    /// Steps in a second that the collector takes during pulls [default: that of the collector]; a run that cannot keep up
+    /// comes to four times its rate, so 800 is the most by default.
+    #[arg(long)]
+    rate: Option<u32>,
     /// Repositories beside distribution.
     #[arg(long, default_value_t = 2000)]
     repositories: usize,
@@ -121,7 +125,10 @@ fn main() -> io::Result<ExitCode> {
             pairs: arguments.rounds,
             lasting: Duration::from_secs(arguments.seconds),
             share: 0.3,
-            rate: registry_gc::Settings::default().rate.unwrap_or(1000),
+            rate: arguments
+                .rate
+                .or(registry_gc::Settings::default().rate)
+                .unwrap_or(1000),
         };
         let measured = pulls::measure(&runtime, &arguments.berth, &directory.0, load)?;
         report.figure(

@@ -31,7 +31,7 @@ pub struct Load {
     pub lasting: Duration,
     /// What part of the measured capacity is asked for.
     pub share: f64,
-    /// Steps in a second that the collector takes by default, so that there is garbage for all of the time.
+    /// Steps in a second that the collector is to take: there is garbage for all of the time.
     pub rate: u32,
 }
 
@@ -243,7 +243,7 @@ pub fn measure(
             match during {
                 true => {
                     let before = runtime.block_on(litter(&dirty, pair, load))?;
-                    let mut measured = serve(program, &dirty, &image, pulls.offered, load.lasting)?;
+                    let mut measured = serve(program, &dirty, &image, pulls.offered, load)?;
                     let after = runtime.block_on(async { due(&*records(&dirty)?).await })?;
                     must(after > 0, || {
                         "the collector had nothing left to do at the end".into()
@@ -259,7 +259,7 @@ pub fn measure(
                     pulls.during.push(measured);
                 }
                 false => {
-                    let measured = serve(program, &clean, &image, pulls.offered, load.lasting)?;
+                    let measured = serve(program, &clean, &image, pulls.offered, load)?;
                     pulls.without.push(measured);
                 }
             }
@@ -294,12 +294,13 @@ async fn litter(data: &Path, pair: usize, load: Load) -> io::Result<u64> {
 }
 
 /// Starts a server, and measures pulls from it.
-fn serve(program: &Path, data: &Path, image: &Image, rate: f64, lasting: Duration) -> io::Result<Measured> {
+fn serve(program: &Path, data: &Path, image: &Image, offer: f64, load: Load) -> io::Result<Measured> {
+    let pace = format!("collector.rate={}", load.rate);
     let berth = Berth::start_with(program, data, |command| {
         // Nothing else is to work in the background.
-        command.args(["--set", "scrub.interval=off"]);
+        command.args(["--set", "scrub.interval=off", "--set", &pace]);
     })?;
-    let latencies = offered(berth.address, image, rate, lasting)?;
+    let latencies = offered(berth.address, image, offer, load.lasting)?;
     berth.stop()?;
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
     Ok(Measured {

@@ -184,6 +184,8 @@ pub(super) async fn garbage(
             Next::Unlink => {
                 let record = format!(r#"{{"v":1,"location":{{"file":"{name}"}},"not_before":{over}}}"#);
                 bulk.put(format!("doomed/file:{name}"), record).await?;
+                bulk.put(format!("unlink/{over:016}/file:{name}"), r#"{"v":1}"#)
+                    .await?;
                 continue;
             }
         }

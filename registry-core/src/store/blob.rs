@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -53,6 +54,17 @@ pub fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// Whether that on which a store keeps its bytes is there.
+#[derive(Debug)]
+pub enum Volume {
+    /// It is, and it is the right one: what is not on it is lost.
+    There,
+    /// It is not, or cannot be read: what is not found may be there when it is back.
+    Gone(io::Error),
+    /// Nothing tells.
+    Unknown,
+}
+
 /// Finished bytes, by location.
 ///
 /// Knows no digest and no repository: whether bytes may be read, and whether they are still wanted, is for the records.
@@ -84,6 +96,31 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Failed`].
     async fn list(&self, after: Option<&Location>, limit: usize) -> Result<Vec<Location>, StoreError>;
+
+    /// Whether the volume is there, asked of the volume and not of what the system remembers of it: for whoever found
+    /// bytes missing, and must know whether all are.
+    async fn volume(&self) -> Volume {
+        Volume::Unknown
+    }
+
+    /// How long ago what lies at `location` was last written, by the clock of where it lies; `None` if there is nothing,
+    /// or nobody knows. For checking a store only.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    async fn age(&self, _location: &Location) -> Result<Option<Duration>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// Lets the system forget what it holds of a file in memory: before it is read, since the memory would tell nothing of the
+/// disk; and afterwards, since what was read only to be looked at must not push out what is pulled. It is a request, and
+/// no more; what is not written back yet stays.
+pub fn forget_cached(file: &std::fs::File) {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    let _not_taken = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    let _ = file;
 }
 
 /// Bytes that are arriving.

@@ -48,6 +48,53 @@ pub struct Outlook {
     pub last_held_by: Vec<Whose>,
 }
 
+/// A blob that nothing holds but what goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lone {
+    /// The blob.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// What is deleted, or would be, and what the collector would make of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Why it goes.
+    pub cause: Cause,
+    /// Where it is or was.
+    pub repository: Whose,
+    /// The manifest; none if it is a tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Digest>,
+    /// The tag that was deleted on its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    /// Blobs that nothing else holds but leases: they go some time after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blobs: Vec<Lone>,
+}
+
+/// Why something is deleted for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cause", rename_all = "snake_case")]
+pub enum Cause {
+    /// It has had no tag since then, for as long as the policy says.
+    Untagged {
+        /// Since then.
+        since: Timestamp,
+    },
+    /// It was deleted, and can be brought back no longer.
+    Trash {
+        /// Until then it could.
+        until: Timestamp,
+    },
+    /// It was deleted, and is being cleaned up.
+    Deleted,
+    /// Its repository was deleted.
+    Repository,
+}
+
 /// Why a blob is kept, or goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]

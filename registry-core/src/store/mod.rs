@@ -14,8 +14,8 @@ mod runs;
 mod scrub;
 mod undo;
 
-pub use blob::{BlobStore, StoreError, UploadStore, is_full};
-pub use explain::{Explanation, HeldBy, Holder, Known, LeaseHeld, Outlook, Whose, Why};
+pub use blob::{BlobStore, StoreError, UploadStore, Volume, forget_cached, is_full};
+pub use explain::{Cause, Explanation, HeldBy, Holder, Known, LeaseHeld, Lone, Outlook, Release, Whose, Why};
 pub use kv::{Entry, KEY_MAX, Kv, KvError, Precondition, Stamp, Txn, Write};
 pub use location::Location;
 pub use manifest::{

@@ -3,6 +3,7 @@
 //! Each step is one transaction that asserts what it read, named as in the model. When to take which step, how fast,
 //! and on which node, is for the collector. What is known of a blob, and of earlier runs, can be asked without writing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::registry::UploadId;
-use crate::store::explain::{Explanation, Outlook};
+use crate::store::explain::{Explanation, Outlook, Release};
 use crate::store::runs::{Begin, Counts, Lead, Run, RunEnd};
 use crate::store::{Location, Stamp};
 use crate::time::Timestamp;
@@ -153,6 +154,9 @@ pub struct Untagged {
 /// Lists go on from the one `after` which they are asked for, so what cannot be dealt with keeps nothing behind it waiting.
 #[async_trait]
 pub trait Reclaim: Send + Sync + 'static {
+    /// The same records, of which nothing is written: not what is asked for, which is an error, nor what a read would mend.
+    fn reading(self: Arc<Self>) -> Arc<dyn Reclaim>;
+
     /// The records' clock.
     async fn time(&self) -> Result<Timestamp>;
 
@@ -181,6 +185,9 @@ pub trait Reclaim: Send + Sync + 'static {
 
     /// Doomed locations, whether they may be unlinked or not.
     async fn all_doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>>;
+
+    /// Whether a location is still doomed by the very write that it was listed with: to be asked right before it is unlinked.
+    async fn is_doomed(&self, doomed: &Doomed) -> Result<bool>;
 
     /// `clear_doomed`: after the location was unlinked.
     async fn clear_doomed(&self, doomed: &Doomed) -> Result<()>;
@@ -216,6 +223,21 @@ pub trait Reclaim: Send + Sync + 'static {
         after: Option<&Untagged>,
         limit: usize,
     ) -> Result<Vec<Untagged>>;
+
+    /// Whether the feed was followed to its end, so that [`untagged`](Reclaim::untagged) names all there are.
+    async fn is_followed(&self) -> Result<bool>;
+
+    /// What [`delete_untagged`](Reclaim::delete_untagged) would delete now; none if it would leave it. Writes nothing.
+    async fn foresee_untagged(&self, untagged: &Untagged) -> Result<Option<Release>>;
+
+    /// What [`purge_trash`](Reclaim::purge_trash), [`sweep_manifests`](Reclaim::sweep_manifests) and
+    /// [`sweep_repositories`](Reclaim::sweep_repositories) would take now: at most about `limit`, which may be none, and where to go
+    /// on from if there is more. Writes nothing.
+    async fn foresee_deleted(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Release>, Option<String>)>;
 
     /// `delete_manifest`, asserting that no tag points at it, no index lists it, and it is not about a manifest that is
     /// there. Whether it did; what an index or a subject keeps is noted anew, as of now.

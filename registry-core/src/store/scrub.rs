@@ -45,6 +45,21 @@ pub enum ScrubPlace {
     End,
 }
 
+impl ScrubPlace {
+    /// How far a pass is through the blobs, 0 to 1, since digests are spread evenly.
+    pub fn position(&self) -> f64 {
+        match self {
+            ScrubPlace::Blobs(None) => 0.0,
+            ScrubPlace::Blobs(Some(digest)) => {
+                let hex = digest.hex();
+                let head = hex.get(..8).and_then(|head| u32::from_str_radix(head, 16).ok());
+                f64::from(head.unwrap_or(0)) / f64::from(u32::MAX)
+            }
+            ScrubPlace::Manifests(_) | ScrubPlace::End => 1.0,
+        }
+    }
+}
+
 /// What was read again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubCount {
@@ -67,8 +82,10 @@ pub struct ScrubManifest {
     pub repository: RepositoryName,
     /// Its name.
     pub digest: Digest,
-    /// The write that put it.
+    /// The write that put it, or that deleted it.
     pub stamp: Stamp,
+    /// Whether it was deleted, and can be undeleted.
+    pub trashed: bool,
 }
 
 /// Something whose bytes are not what was pushed.
@@ -87,6 +104,9 @@ pub struct ScrubFinding {
     pub suspect: bool,
     /// What cannot be pulled whole for it, as far as it was counted.
     pub needed_by: Vec<NeededBy>,
+    /// Why it is not known who needs it, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlisted: Option<String>,
 }
 
 /// What is wrong with bytes.
@@ -118,11 +138,18 @@ pub struct NeededBy {
     pub repository: RepositoryName,
     /// The manifest.
     pub manifest: Digest,
+    /// Whether it was deleted, and can be undeleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trashed: bool,
 }
 
 impl fmt::Display for NeededBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.repository, self.manifest)
+        write!(f, "{}@{}", self.repository, self.manifest)?;
+        match self.trashed {
+            true => f.write_str(" (in the trash)"),
+            false => Ok(()),
+        }
     }
 }
 
@@ -134,16 +161,17 @@ pub trait Scrub: Send + Sync + 'static {
     /// and that nothing mends are stepped over.
     async fn blobs(&self, after: Option<&Digest>, limit: usize) -> Result<Page<BlobRecord>>;
 
-    /// Manifests of every repository, from the first one after `after`, at most `limit`.
+    /// Manifests of every repository, and behind them those in the trash, from the first one after `after`, at most
+    /// `limit`.
     async fn manifests(&self, after: Option<&str>, limit: usize) -> Result<Page<ScrubManifest>>;
 
     /// A manifest's bytes as they are, unchecked; `None` if they cannot be read or are not there.
     async fn manifest_content(&self, manifest: &ScrubManifest) -> Result<Option<Bytes>>;
 
-    /// Whether a manifest is there as it was read, and its repository too.
+    /// Whether a manifest is there, or in the trash, as it was read, and its repository too.
     async fn is_manifest(&self, manifest: &ScrubManifest) -> Result<bool>;
 
-    /// Manifests that name a blob, at most `limit`.
+    /// Manifests that name a blob, those in the trash too, at most `limit`.
     async fn needed_by(&self, blob: &Digest, limit: usize) -> Result<Vec<NeededBy>>;
 
     /// How far the scrub is, and the write that said so; `None` if there never was one, or where it was is lost.
@@ -155,7 +183,7 @@ pub trait Scrub: Send + Sync + 'static {
     /// Adds a finding. The oldest go, so that [`FINDINGS_KEPT`] remain.
     async fn add_finding(&self, finding: &ScrubFinding) -> Result<()>;
 
-    /// The findings that are kept, oldest first.
+    /// The findings that are kept, oldest first. One that cannot be read is stepped over.
     async fn findings(&self) -> Result<Vec<ScrubFinding>>;
 }
 

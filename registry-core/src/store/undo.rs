@@ -162,6 +162,12 @@ pub trait Undo: Send + Sync + 'static {
     /// `ManifestUnknown` if it is not in the trash.
     async fn purge(&self, ctx: &Context, repository: &RepositoryName, digest: &Digest) -> Result<()>;
 
+    /// `purge_tag`: takes one tag that was deleted on its own out of the trash for good, before its time.
+    ///
+    /// # Errors
+    /// `ManifestUnknown` if it is not in the trash.
+    async fn purge_tag(&self, ctx: &Context, repository: &RepositoryName, tag: &Tag) -> Result<()>;
+
     /// Purges at most `limit` of what is in the trash of a repository, manifests and tags, before its time. Whether
     /// anything is left.
     async fn empty_trash(&self, ctx: &Context, repository: &RepositoryName, limit: usize) -> Result<bool>;

@@ -221,7 +221,8 @@ impl Wire {
         futures_executor::block_on(async {
             let entries = self.kv.scan("", None, usize::MAX).await.unwrap();
             let keys = entries.into_iter().map(|(key, _)| key);
-            let keys = keys.filter(|key| !key.starts_with("doomed/")).collect();
+            let is_note = |key: &String| ["doomed/", "unlink/"].iter().any(|table| key.starts_with(table));
+            let keys = keys.filter(|key| !is_note(key)).collect();
             (keys, self.bytes.list(None, usize::MAX).await.unwrap().len())
         })
     }

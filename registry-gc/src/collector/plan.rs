@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
-use registry_core::store::{Collected, Doomed, Expired, Outlook, Terms, Whose};
-use registry_core::{Result, Timestamp};
+use registry_core::store::{Cause, Collected, Doomed, Expired, Outlook, Release, Terms, Whose};
+use registry_core::{Digest, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Collector, RunOptions, Stop};
@@ -15,10 +16,15 @@ const REMEMBERED: usize = 1_000_000;
 /// Most repositories that are told apart.
 const REPOSITORIES: usize = 10_000;
 
+/// Deleted manifests that are looked at together; each comes with the blobs that it alone holds.
+const RELEASES: usize = 100;
+
 /// Something that a run would do, or leave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Planned {
+    /// A manifest that it would delete or clean up, or a deleted tag that it would purge, and why.
+    Release(Box<Release>),
     /// A blob that is queued: the step that the run would take, and why.
     Blob(Box<Outlook>),
     /// An upload that it would end.
@@ -57,10 +63,25 @@ impl Tally {
 }
 
 /// What a run would do, in sum.
+///
+/// The bytes of manifests are those of the blobs that nothing else holds. These blobs are not among the condemned ones, though the
+/// same run may condemn some: they follow when nothing leases them, and those of an untagged manifest not before it has left the trash.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Plan {
     /// When this was so, by the records' clock.
     pub now: Timestamp,
+    /// Manifests that would be deleted, since they have had no tag for as long as the policy says.
+    pub untagged: Tally,
+    /// Deleted manifests and tags that can be brought back no longer, and would be purged.
+    pub trash: Tally,
+    /// Deleted manifests, or pieces of them, that would be cleaned up.
+    pub deleted: Tally,
+    /// Manifests of deleted repositories that would be cleaned up.
+    pub swept: Tally,
+    /// Deleted repositories, pieces of deleted manifests, and histories of tags that grew too long, that would be cleaned up,
+    /// as far as is counted.
+    pub cleanups: u64,
     /// Entries of the queue that were looked at.
     pub looked_at: u64,
     /// Blobs that would be condemned: they go after the second delay, unless they are pushed again. A run that is alone
@@ -71,71 +92,163 @@ pub struct Plan {
     /// Queued blobs that would be kept.
     pub keep: Tally,
     /// When the first of those that are kept for a while is looked at again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
     /// Uploads that would be ended.
     pub uploads: u64,
     /// Locations that would be unlinked.
     pub unlink: Tally,
-    /// What would go, by the repositories that last held it. A blob that several held counts with each. Blobs that were condemned
-    /// by an earlier run are not in here: whose they were is not recorded.
+    /// What would go, by the repositories that hold it or held it last, with what only the manifests hold that go. A blob that several
+    /// held counts with each. Blobs that were condemned by an earlier run are not in here: whose they were is not recorded.
     pub repositories: BTreeMap<String, Tally>,
     /// Whether some blobs may have been counted twice, or some repositories left out, as there are too many.
     pub rough: bool,
+    /// Whether there may be more untagged manifests: a run first reads on in the feed of events, which tells them.
+    pub unfollowed: bool,
+    /// Queued blobs of which nothing can be told, as their records are damaged.
+    pub untold: u64,
+}
+
+/// A plan as it is made.
+struct Planning<'a> {
+    plan: Plan,
+    terms: &'a Terms,
+    stop: &'a Stop,
+    each: &'a mut (dyn FnMut(Planned) + Send),
+    hasher: RandomState,
+    seen: HashSet<u64>,
+}
+
+impl Planning<'_> {
+    /// Whether a blob comes for the first time, as far as is remembered.
+    fn is_new(&mut self, digest: &Digest) -> bool {
+        if self.seen.len() == REMEMBERED {
+            self.seen.clear();
+            self.plan.rough = true;
+        }
+        self.seen.insert(self.hasher.hash_one(digest))
+    }
+
+    fn release(&mut self, release: Release) {
+        let new = release.blobs.iter().filter(|blob| self.is_new(&blob.digest));
+        let sizes: Vec<u64> = new.map(|blob| blob.size).collect();
+        let plan = &mut self.plan;
+        let tally = match release.cause {
+            Cause::Untagged { .. } => &mut plan.untagged,
+            Cause::Trash { .. } => &mut plan.trash,
+            Cause::Deleted => &mut plan.deleted,
+            Cause::Repository => &mut plan.swept,
+        };
+        tally.add(sizes.iter().sum());
+        for size in sizes {
+            plan.repository(&release.repository, size);
+        }
+        (self.each)(Planned::Release(Box::new(release)));
+    }
 }
 
 impl Collector {
-    /// What a run with these options would do now, without writing. Each thing is told as it is found; memory is
+    /// What a run with these options would do now. Writes nothing, and mends nothing that is damaged. Each thing is told as it is found; memory is
     /// bounded, whatever is queued.
     ///
     /// # Errors
-    /// Those of the records. What cannot be told about one blob is logged and left out.
+    /// Those of the records. What cannot be told about one thing is logged and left out.
     pub async fn plan(
         &self,
         options: &RunOptions,
         stop: &Stop,
         each: &mut (dyn FnMut(Planned) + Send),
     ) -> Result<Plan> {
-        let terms = &options.terms;
-        let mut plan = Plan {
-            now: self.records.time().await?,
-            ..Plan::default()
+        let reader = Collector {
+            records: Arc::clone(&self.records).reading(),
+            ..self.clone()
         };
-        self.plan_blobs(terms, stop, &mut plan, each).await?;
-        self.plan_uploads(stop, &mut plan, each).await?;
-        self.plan_unlinks(terms, stop, &mut plan, each).await?;
-        Ok(plan)
+        let backlog = reader.records.backlog().await?;
+        let mut planning = Planning {
+            plan: Plan {
+                now: backlog.now,
+                cleanups: backlog.deleted,
+                ..Plan::default()
+            },
+            terms: &options.terms,
+            stop,
+            each,
+            hasher: RandomState::new(),
+            seen: HashSet::new(),
+        };
+        reader.plan_untagged(&mut planning).await?;
+        reader.plan_deleted(&mut planning).await?;
+        reader.plan_blobs(&mut planning).await?;
+        reader.plan_uploads(&mut planning).await?;
+        reader.plan_unlinks(&mut planning).await?;
+        Ok(planning.plan)
     }
 
-    async fn plan_blobs(
-        &self,
-        terms: &Terms,
-        stop: &Stop,
-        plan: &mut Plan,
-        each: &mut (dyn FnMut(Planned) + Send),
-    ) -> Result<()> {
-        let (hasher, mut seen) = (RandomState::new(), HashSet::new());
+    async fn plan_untagged(&self, planning: &mut Planning<'_>) -> Result<()> {
+        let Some(kept) = self.settings.policy.untagged else {
+            return Ok(());
+        };
+        // A place in the feed that cannot be read is begun anew by a run.
+        planning.plan.unfollowed = !self.records.is_followed().await.unwrap_or(false);
         let (batch, mut after) = (self.settings.batch, None);
         loop {
-            let entries = self.entries(after.as_ref(), terms).await?;
-            for entry in &entries {
-                if stop.is_stopped() {
+            let until = planning.plan.now - kept;
+            let untagged = self.records.untagged(until, after.as_ref(), batch).await?;
+            for untagged in &untagged {
+                if planning.stop.is_stopped() {
                     return Ok(());
                 }
-                plan.looked_at += 1;
-                if seen.len() == REMEMBERED {
-                    seen.clear();
-                    plan.rough = true;
+                match self.records.foresee_untagged(untagged).await {
+                    Ok(Some(release)) => planning.release(release),
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::error!(digest = %untagged.digest, %error, "cannot tell what would become of a manifest");
+                    }
                 }
-                if !seen.insert(hasher.hash_one(entry.digest)) {
+            }
+            if untagged.len() < batch {
+                return Ok(());
+            }
+            after = untagged.last().cloned();
+        }
+    }
+
+    async fn plan_deleted(&self, planning: &mut Planning<'_>) -> Result<()> {
+        let mut after = None;
+        loop {
+            if planning.stop.is_stopped() {
+                return Ok(());
+            }
+            let (found, next) = self.records.foresee_deleted(after.as_deref(), RELEASES).await?;
+            found.into_iter().for_each(|release| planning.release(release));
+            if next.is_none() {
+                return Ok(());
+            }
+            after = next;
+        }
+    }
+
+    async fn plan_blobs(&self, planning: &mut Planning<'_>) -> Result<()> {
+        // A blob that comes twice in the queue counts once, and those that manifests hold are kept by them still.
+        planning.seen.clear();
+        let (batch, mut after) = (self.settings.batch, None);
+        loop {
+            let entries = self.entries(after.as_ref(), planning.terms).await?;
+            for entry in &entries {
+                if planning.stop.is_stopped() {
+                    return Ok(());
+                }
+                planning.plan.looked_at += 1;
+                if !planning.is_new(&entry.digest) {
                     continue;
                 }
-                match self.records.foresee(entry, terms).await {
+                match self.records.foresee(entry, planning.terms).await {
                     Ok(outlook) => {
-                        plan.add(&outlook);
-                        each(Planned::Blob(Box::new(outlook)));
+                        planning.plan.add(&outlook);
+                        (planning.each)(Planned::Blob(Box::new(outlook)));
                     }
                     Err(error) => {
+                        planning.plan.untold += 1;
                         tracing::error!(digest = %entry.digest, %error, "cannot tell what would become of a blob");
                     }
                 }
@@ -147,21 +260,16 @@ impl Collector {
         }
     }
 
-    async fn plan_uploads(
-        &self,
-        stop: &Stop,
-        plan: &mut Plan,
-        each: &mut (dyn FnMut(Planned) + Send),
-    ) -> Result<()> {
+    async fn plan_uploads(&self, planning: &mut Planning<'_>) -> Result<()> {
         let (batch, mut after) = (self.settings.batch, None::<Expired>);
         loop {
             let expired = self.records.expired_uploads(after.as_ref(), batch).await?;
             for Expired { at, id } in &expired {
-                if stop.is_stopped() {
+                if planning.stop.is_stopped() {
                     return Ok(());
                 }
-                plan.uploads += 1;
-                each(Planned::Upload {
+                planning.plan.uploads += 1;
+                (planning.each)(Planned::Upload {
                     id: id.to_string(),
                     expired: *at,
                 });
@@ -173,23 +281,17 @@ impl Collector {
         }
     }
 
-    async fn plan_unlinks(
-        &self,
-        terms: &Terms,
-        stop: &Stop,
-        plan: &mut Plan,
-        each: &mut (dyn FnMut(Planned) + Send),
-    ) -> Result<()> {
+    async fn plan_unlinks(&self, planning: &mut Planning<'_>) -> Result<()> {
         let (batch, mut after) = (self.settings.batch, None::<Doomed>);
         loop {
-            let doomed = self.doomed(after.as_ref(), terms).await?;
+            let doomed = self.doomed(after.as_ref(), planning.terms).await?;
             for entry in &doomed {
-                if stop.is_stopped() {
+                if planning.stop.is_stopped() {
                     return Ok(());
                 }
                 let size = self.blobs.size(&entry.location).await.ok().flatten();
-                plan.unlink.add(size.unwrap_or(0));
-                each(Planned::Unlink {
+                planning.plan.unlink.add(size.unwrap_or(0));
+                (planning.each)(Planned::Unlink {
                     location: entry.location.to_string(),
                     size,
                     not_before: entry.not_before,
@@ -217,20 +319,27 @@ impl Plan {
                 return;
             }
         }
-        for Whose { id, name } in &outlook.last_held_by {
-            let name = name
-                .as_ref()
-                .map_or_else(|| format!("deleted:{id}"), ToString::to_string);
-            if self.repositories.len() == REPOSITORIES && !self.repositories.contains_key(&name) {
-                self.rough = true;
-                continue;
-            }
-            self.repositories.entry(name).or_default().add(size);
+        for whose in &outlook.last_held_by {
+            self.repository(whose, size);
         }
+    }
+
+    /// Counts a blob with the repository that holds it, or held it last.
+    fn repository(&mut self, Whose { id, name }: &Whose, size: u64) {
+        let name = name
+            .as_ref()
+            .map_or_else(|| format!("deleted:{id}"), ToString::to_string);
+        if self.repositories.len() == REPOSITORIES && !self.repositories.contains_key(&name) {
+            self.rough = true;
+            return;
+        }
+        self.repositories.entry(name).or_default().add(size);
     }
 
     /// Whether the run would do anything.
     pub fn any(&self) -> bool {
-        self.condemn.count + self.remove.count + self.uploads + self.unlink.count > 0
+        let manifests = self.untagged.count + self.trash.count + self.deleted.count + self.swept.count;
+        let blobs = self.condemn.count + self.remove.count + self.unlink.count;
+        manifests + self.cleanups + blobs + self.uploads > 0
     }
 }

@@ -13,13 +13,15 @@ pub struct Settings {
     /// The longest between two looks at the queue. A minute: what is garbage has waited for hours, and a look that finds
     /// nothing costs a few reads.
     pub interval: Duration,
-    /// How many entries are read at once: bounds the memory of a run (a few hundred bytes each), not what it gets done.
+    /// How many entries are read at once, and how many steps a phase takes before the next has its turn: bounds the memory of a run (a few
+    /// hundred bytes each), not what it gets done.
     pub batch: usize,
-    /// How many steps are taken at once. Four: enough that their commits share a sync and that unlinks of object storage
-    /// overlap, and too few to hold up anybody else's.
+    /// How many steps are taken at once. Eight: with the rate four times what it is and ten milliseconds for a commit, as many are under way;
+    /// their commits share a sync. A run that is alone takes more.
     pub workers: usize,
     /// Most steps and unlinks in a second; none for as many as go. 200: a hundredth of what the embedded records commit
-    /// in groups, and 17 million in a day.
+    /// in groups, and 17 million in a day. A run that lasts longer than an interval cannot keep up: with each interval that it lasts the rate is added
+    /// once more, up to four times. A run that is alone knows no rate.
     pub rate: Option<u32>,
     /// What else goes.
     pub policy: Policy,
@@ -35,7 +37,7 @@ impl Default for Settings {
             node: "berth".to_owned(),
             interval: Duration::from_secs(60),
             batch: 1000,
-            workers: 4,
+            workers: 8,
             rate: Some(200),
             policy: Policy::default(),
             lead: Duration::from_secs(60),

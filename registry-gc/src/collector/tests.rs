@@ -3,10 +3,10 @@
 mod fake;
 
 use futures_executor::block_on;
-use registry_core::store::Terms;
+use registry_core::store::{Cause, Terms};
 
 use super::*;
-use fake::{Fake, Fate, TenBytes, turn};
+use fake::{Fake, Fate, TenBytes, release, turn};
 
 const SMALL: usize = 10;
 
@@ -77,10 +77,87 @@ fn progress_counts_every_step_up_to_what_was_known() {
     let collector = collector(&records, settings());
     let mut note = |progress: &Progress| seen.push((progress.phase, progress.done, progress.of));
     block_on(collector.run(&RunOptions::default(), &Stop::new(), &mut note)).unwrap();
-    let blobs: Vec<_> = seen.iter().filter(|(phase, ..)| *phase == Phase::Blobs).collect();
-    assert_eq!(blobs.len(), 36);
-    assert_eq!(*blobs[35], (Phase::Blobs, 35, 35));
+    // Told when a phase begins or goes on, and after each step; a phase that comes round again goes on from where it was.
+    let blobs: Vec<u64> = seen
+        .iter()
+        .filter(|(phase, ..)| *phase == Phase::Blobs)
+        .map(|(_, done, of)| {
+            assert_eq!(*of, 35);
+            *done
+        })
+        .collect();
+    let mut steps = blobs.clone();
+    steps.dedup();
+    assert_eq!(steps, (0..=35).collect::<Vec<u64>>());
+    assert!(blobs.len() <= 35 + 35 / SMALL + 1);
     assert_eq!(seen.last(), Some(&(Phase::Unlink, 5, 5)));
+}
+
+#[test]
+fn a_large_repository_that_is_swept_keeps_nothing_else_waiting() {
+    let records = Fake::new(35, 15, 25, 0);
+    records.state().pieces = 1000;
+    let counts = run(&records).counts;
+    assert_eq!((counts.dropped, counts.abandoned, counts.unlinked), (35, 15, 25));
+    let state = records.state();
+    assert_eq!(state.pieces, 0);
+    for what in ["drop_pending", "abandon", "clear_doomed"] {
+        let last = state.writes.iter().rposition(|write| *write == what).unwrap();
+        let swept = state.writes[..last]
+            .iter()
+            .filter(|write| **write == "sweep_repository");
+        assert!(swept.count() <= 5, "{what} waited for the repository to be swept");
+    }
+}
+
+#[test]
+fn what_many_manifests_without_a_tag_are_does_not_keep_anything_else_waiting() {
+    let records = Fake::new(10, 0, 5, 0);
+    let now = records.clock.time();
+    records.state().untagged = (0..500).collect();
+    let policy = Policy {
+        untagged: Some(Duration::from_secs(3600)),
+    };
+    let collector = collector(&records, Settings { policy, ..settings() });
+    let mut left = None;
+    let mut note = |progress: &Progress| {
+        if progress.counts.unlinked == 5 {
+            left.get_or_insert(records.state().untagged.len());
+        }
+    };
+    block_on(collector.run(&RunOptions::default(), &Stop::new(), &mut note)).unwrap();
+    assert!(left.unwrap() >= 480, "{left:?} were left at {now}");
+    assert_eq!(records.state().untagged.len(), 0);
+}
+
+#[test]
+fn what_is_named_again_since_it_was_listed_is_not_unlinked() {
+    let records = Fake::new(0, 0, 5, 0);
+    let collector = collector(
+        &records,
+        Settings {
+            workers: 1,
+            ..settings()
+        },
+    );
+    let mut cleared = |progress: &Progress| {
+        if progress.counts.unlinked == 2 {
+            records.state().doomed.remove(&3);
+        }
+    };
+    let summary = block_on(collector.run(&RunOptions::default(), &Stop::new(), &mut cleared)).unwrap();
+    assert_eq!((summary.counts.unlinked, summary.counts.bytes), (4, 40));
+}
+
+#[test]
+fn a_run_that_cannot_be_recorded_gives_the_lead_back() {
+    let records = Fake::new(5, 0, 0, 0);
+    records.state().refuses_runs = true;
+    let collector = collector(&records, settings());
+    let refused = block_on(collector.run(&RunOptions::default(), &Stop::new(), &mut |_| {}));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(records.state().lead, None, "nobody else may collect");
+    assert_eq!(records.state().queue.len(), 5);
 }
 
 #[test]
@@ -115,6 +192,7 @@ fn no_more_steps_are_taken_in_a_second_than_the_rate_says() {
             &records,
             Settings {
                 rate: Some(rate),
+                interval: Duration::from_secs(3600),
                 ..settings()
             },
         ));
@@ -126,6 +204,51 @@ fn no_more_steps_are_taken_in_a_second_than_the_rate_says() {
             "{rate}: {took}"
         );
     }
+}
+
+#[test]
+fn a_run_that_cannot_keep_up_goes_faster_with_each_interval_and_four_times_as_fast_at_most() {
+    let records = Fake::new(10_000, 0, 0, 0);
+    let collector = collector(
+        &records,
+        Settings {
+            rate: Some(10),
+            interval: Duration::from_secs(60),
+            ..settings()
+        },
+    );
+    let began = records.clock.time();
+    let mut done = [0_u64; 400];
+    let mut note = |progress: &Progress| {
+        let at = records.clock.time().since(began).as_secs() as usize;
+        done[at] = progress.counts.dropped;
+    };
+    block_on(collector.run(&RunOptions::default(), &Stop::new(), &mut note)).unwrap();
+    for (minute, rate) in [10, 20, 30, 40, 40].into_iter().enumerate() {
+        let steps = done[minute * 60 + 55] - done[minute * 60 + 5];
+        assert!(steps.abs_diff(50 * rate) <= 2 * rate, "minute {minute}: {steps}");
+    }
+}
+
+#[test]
+fn a_run_that_is_alone_knows_no_rate_and_commits_in_groups() {
+    let records = Fake::new(500, 0, 0, 0);
+    let before = records.clock.time();
+    let collector = collector(
+        &records,
+        Settings {
+            rate: Some(1),
+            batch: 500,
+            ..settings()
+        },
+    );
+    let terms = Terms {
+        alone: true,
+        ..Terms::default()
+    };
+    block_on(collector.run(&RunOptions { terms }, &Stop::new(), &mut |_| {})).unwrap();
+    assert_eq!(records.clock.time(), before);
+    assert_eq!(records.most_under_way.load(Ordering::SeqCst), 64);
 }
 
 #[test]
@@ -323,5 +446,33 @@ fn a_plan_counts_what_would_go_and_writes_nothing() {
     let all = plan(Terms { grace, alone: false });
     assert_eq!(all.condemn.count, 36);
     assert_eq!(told, 35 + 10 + 36 + 10);
+    assert_eq!(records.state().writes, [""; 0]);
+}
+
+#[test]
+fn a_plan_says_what_goes_for_each_reason_and_counts_no_blob_twice() {
+    let records = Fake::new(0, 0, 0, 0);
+    let now = records.clock.time();
+    let manifest = |number: u64| Digest::sha256(&number.to_be_bytes());
+    records.state().untagged = [0, 1].into();
+    records.state().deleted = vec![
+        release(Cause::Trash { until: now }, manifest(2)),
+        release(Cause::Deleted, manifest(3)),
+        release(Cause::Repository, manifest(4)),
+        // Two puts of one manifest in a deleted repository, say.
+        release(Cause::Repository, manifest(4)),
+    ];
+    let policy = Policy {
+        untagged: Some(Duration::from_secs(3600)),
+    };
+    let collector = collector(&records, Settings { policy, ..settings() });
+    let mut told = 0;
+    let mut count = |_| told += 1;
+    let plan = block_on(collector.plan(&RunOptions::default(), &Stop::new(), &mut count)).unwrap();
+    let sums = [plan.untagged, plan.trash, plan.deleted, plan.swept].map(|tally| (tally.count, tally.bytes));
+    assert_eq!(sums, [(2, 20), (1, 10), (1, 10), (2, 10)]);
+    assert_eq!(plan.repositories["team/app"], Tally { count: 5, bytes: 50 });
+    assert_eq!(told, 6);
+    assert!(plan.any());
     assert_eq!(records.state().writes, [""; 0]);
 }

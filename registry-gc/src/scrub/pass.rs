@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use registry_core::runtime::blocking;
 use registry_core::store::{
-    BlobRecord, Damage, Location, ScrubCount, ScrubCursor, ScrubFinding, ScrubManifest, ScrubPlace, Stamp,
+    BlobRecord, Damage, Location, NeededBy, ScrubCount, ScrubCursor, ScrubFinding, ScrubManifest, ScrubPlace,
+    Stamp, Volume,
 };
 use registry_core::{Digest, Error, ErrorKind};
 
 use super::pace::{Pace, SEEK};
-use super::read::Verdict;
-use super::{DOUBTS, HOLD, Scrubber, position};
+use super::read::{Verdict, is_of_this_process};
+use super::{DOUBTS, HOLD, Scrubber};
 
 /// How many records are read at once.
 const PAGE: usize = 100;
@@ -21,6 +22,9 @@ const SAVE: Duration = Duration::from_secs(30);
 
 /// How many of the manifests that need a damaged blob are named.
 const NAMED: usize = 20;
+
+/// How many places all over the store are tried for a blob that is whole.
+const TRIED: usize = 32;
 
 /// Why a pass stops before its end.
 pub(super) enum Stop {
@@ -35,7 +39,14 @@ impl From<Error> for Stop {
     }
 }
 
-/// A blob that is not there or cannot be read, as long as it may be the volume's fault.
+impl Stop {
+    /// What is no blob's fault; the pass is to go on when it is over.
+    fn until(why: String) -> Self {
+        Stop::Failed(Error::new(ErrorKind::Unavailable, why))
+    }
+}
+
+/// A blob that is not there or cannot be read, as long as it may be the fault of a volume of which nothing tells.
 struct Doubt {
     record: BlobRecord,
     damage: Damage,
@@ -70,8 +81,20 @@ impl<'s> Pass<'s> {
         }
     }
 
-    /// Goes on to the end. What the pass has done.
+    /// Goes on to the end. What the pass has done. If it fails, what it has done is saved.
     pub(super) async fn run(mut self) -> Result<ScrubCount, Stop> {
+        match self.go_on().await {
+            Err(Stop::Failed(why)) => {
+                // The records may be what failed.
+                let _again_from_where_it_was_saved = self.save().await;
+                Err(Stop::Failed(why))
+            }
+            ended => ended,
+        }
+    }
+
+    async fn go_on(&mut self) -> Result<ScrubCount, Stop> {
+        self.tell_untold().await?;
         loop {
             match self.place.clone() {
                 ScrubPlace::Blobs(after) => {
@@ -80,7 +103,8 @@ impl<'s> Pass<'s> {
                         self.blob(record).await?;
                         self.reached(ScrubPlace::Blobs(Some(record.info.digest)));
                     }
-                    if !page.more {
+                    // How many there are on a page says nothing.
+                    if !page.more || page.items.is_empty() {
                         self.last_doubts().await?;
                         self.reached(ScrubPlace::Manifests(None));
                     }
@@ -91,7 +115,7 @@ impl<'s> Pass<'s> {
                         self.manifest(manifest).await?;
                         self.reached(ScrubPlace::Manifests(Some(manifest.position.clone())));
                     }
-                    if !page.more {
+                    if !page.more || page.items.is_empty() {
                         self.reached(ScrubPlace::End);
                     }
                 }
@@ -105,7 +129,7 @@ impl<'s> Pass<'s> {
     }
 
     fn reached(&mut self, place: ScrubPlace) {
-        self.scrubber.tell(|status| status.position = position(&place));
+        self.scrubber.tell(|status| status.position = place.position());
         self.place = place;
     }
 
@@ -134,10 +158,13 @@ impl<'s> Pass<'s> {
         }
         self.cursor.held_until = self.scrubber.manifests.now().await? + HOLD;
         self.since_saved = Duration::ZERO;
+        // Whoever goes on from there comes to the doubts again.
+        let mut cursor = self.cursor.clone();
+        cursor.done.blobs = cursor.done.blobs.saturating_sub(self.doubts.len() as u64);
         let saved = self
             .scrubber
             .records
-            .save_cursor(&self.cursor, Some(self.stamp))
+            .save_cursor(&cursor, Some(self.stamp))
             .await?;
         self.stamp = saved.ok_or(Stop::Taken)?;
         Ok(())
@@ -153,24 +180,58 @@ impl<'s> Pass<'s> {
         {
             verdict = self.read(record).await?;
         }
+        if let Verdict::Failed(why) = &verdict
+            && is_of_this_process(why)
+        {
+            return Err(Stop::until(format!(
+                "blob {} cannot be read now: {why}",
+                record.info.digest
+            )));
+        }
         self.wait(SEEK).await?;
-        self.count(|count| count.blobs += 1);
         let (damage, mark) = match verdict {
-            Verdict::Elsewhere => return Ok(()),
-            Verdict::Whole if record.location == Location::Inline => return Ok(()),
+            Verdict::Elsewhere => {
+                self.was_read();
+                return Ok(());
+            }
+            Verdict::Whole if record.location == Location::Inline => {
+                self.was_read();
+                return Ok(());
+            }
             Verdict::Whole => {
                 self.whole = Some(record.clone());
+                self.was_read();
                 return self.resolve_doubts(true).await;
             }
             Verdict::Bad(damage) => (damage, true),
             Verdict::Failed(why) => (Damage::Unreadable(why.to_string()), false),
         };
         if !self.is_current(record).await? {
-            return Ok(()); // Collected or pushed anew meanwhile.
+            self.was_read(); // Collected or pushed anew meanwhile.
+            return Ok(());
         }
         if damage == Damage::Wrong || record.location == Location::Inline {
+            self.was_read();
             return self.found(record, damage, mark).await;
         }
+        match self.scrubber.blobs.volume().await {
+            Volume::There => {
+                self.was_read();
+                self.found(record, damage, mark).await
+            }
+            Volume::Gone(why) => Err(Stop::until(format!(
+                "the volume of the blobs is not there, or cannot be read; nothing was marked: {why}"
+            ))),
+            Volume::Unknown => self.doubt(record, damage, mark).await,
+        }
+    }
+
+    fn was_read(&mut self) {
+        self.count(|count| count.blobs += 1);
+    }
+
+    async fn doubt(&mut self, record: &BlobRecord, damage: Damage, mark: bool) -> Result<(), Stop> {
+        self.was_read();
         self.doubts.push(Doubt {
             record: record.clone(),
             damage,
@@ -179,14 +240,39 @@ impl<'s> Pass<'s> {
         if self.doubts.len() < DOUBTS {
             return Ok(());
         }
+        if self.another_is_whole().await? {
+            return self.resolve_doubts(true).await;
+        }
         let first = &self.doubts[0];
-        Err(Stop::Failed(Error::new(
-            ErrorKind::Unavailable,
-            format!(
-                "the last {DOUBTS} blobs cannot be read, from {} on ({}); is their volume mounted? Nothing was marked",
-                first.record.info.digest, first.damage
-            ),
+        Err(Stop::until(format!(
+            "the last {DOUBTS} blobs cannot be read, from {} on ({}), nor any of others; is their volume mounted? \
+             Nothing was marked",
+            first.record.info.digest, first.damage
         )))
+    }
+
+    /// Whether anything on the volume can be read: the last that could, or one of some all over it.
+    async fn another_is_whole(&mut self) -> Result<bool, Stop> {
+        if let Some(record) = self.whole.take()
+            && let Verdict::Whole = self.read(&record).await?
+        {
+            self.whole = Some(record);
+            return Ok(true);
+        }
+        for _ in 0..TRIED {
+            let anywhere = Digest::sha256(&self.scrubber.runtime.random().to_le_bytes());
+            let page = self.scrubber.records.blobs(Some(&anywhere), 1).await?;
+            for record in page.items {
+                if !record.suspect
+                    && record.location != Location::Inline
+                    && let Verdict::Whole = self.read(&record).await?
+                {
+                    self.whole = Some(record);
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     async fn is_current(&self, record: &BlobRecord) -> Result<bool, Stop> {
@@ -203,15 +289,12 @@ impl<'s> Pass<'s> {
         Ok(())
     }
 
-    /// At the end no blob comes any more that could tell whether the volume is there; one from before is read again.
+    /// At the end no blob comes any more that could tell whether the volume is there.
     async fn last_doubts(&mut self) -> Result<(), Stop> {
         if self.doubts.is_empty() {
             return Ok(());
         }
-        let is_there = match self.whole.take() {
-            Some(record) => matches!(self.read(&record).await?, Verdict::Whole),
-            None => false,
-        };
+        let is_there = self.another_is_whole().await?;
         self.resolve_doubts(is_there).await
     }
 
@@ -227,7 +310,11 @@ impl<'s> Pass<'s> {
         } else if !self.is_current(record).await? {
             return Ok(());
         }
-        let needed_by = stores.records.needed_by(&digest, NAMED).await?;
+        // What is marked must be told, whoever needs it.
+        let (needed_by, unlisted) = match stores.records.needed_by(&digest, NAMED).await {
+            Ok(needed_by) => (needed_by, None),
+            Err(why) => (Vec::new(), Some(why.to_string())),
+        };
         let finding = ScrubFinding {
             at: stores.manifests.now().await?,
             digest,
@@ -235,12 +322,19 @@ impl<'s> Pass<'s> {
             damage,
             suspect: mark,
             needed_by,
+            unlisted,
         };
-        let needed: Vec<String> = finding.needed_by.iter().map(ToString::to_string).collect();
+        let needed = match &finding.unlisted {
+            Some(why) => format!("not known: {why}"),
+            None => {
+                let needed: Vec<String> = finding.needed_by.iter().map(ToString::to_string).collect();
+                needed.join(", ")
+            }
+        };
         tracing::error!(
             %digest,
             location = %record.location,
-            needed_by = needed.join(", "),
+            needed_by = needed,
             "the scrub found a damaged blob: {}; {}",
             finding.damage,
             match mark {
@@ -251,31 +345,40 @@ impl<'s> Pass<'s> {
         self.report(finding).await
     }
 
+    /// What cannot be recorded now is kept for when it can: what is marked is not found again.
     async fn report(&mut self, finding: ScrubFinding) -> Result<(), Stop> {
         self.count(|count| count.damaged += 1);
-        Ok(self.scrubber.records.add_finding(&finding).await?)
+        self.scrubber.untold().push(finding);
+        self.tell_untold().await
+    }
+
+    async fn tell_untold(&mut self) -> Result<(), Stop> {
+        loop {
+            let Some(finding) = self.scrubber.untold().first().cloned() else {
+                return Ok(());
+            };
+            self.scrubber.records.add_finding(&finding).await?;
+            self.scrubber.untold().remove(0);
+        }
     }
 
     async fn manifest(&mut self, manifest: &ScrubManifest) -> Result<(), Stop> {
         let stores = self.scrubber;
         let digest = manifest.digest;
-        let damage = match stores.records.manifest_content(manifest).await? {
-            None => Some(Damage::Missing),
-            Some(bytes) => {
-                self.charge(bytes.len() as u64).await?;
-                let is_right = move || Digest::of(digest.algorithm(), &bytes) == digest;
-                (!blocking(&*stores.runtime, is_right).await).then_some(Damage::Wrong)
-            }
-        };
+        let mut damage = self.read_manifest(manifest).await?;
+        if damage.is_some() && stores.records.is_manifest(manifest).await? {
+            damage = self.read_manifest(manifest).await?;
+        }
         self.wait(SEEK).await?;
         self.count(|count| count.manifests += 1);
         let Some(damage) = damage else { return Ok(()) };
         if !stores.records.is_manifest(manifest).await? {
-            return Ok(()); // Deleted or put again meanwhile.
+            return Ok(()); // Deleted, undeleted or put again meanwhile.
         }
         tracing::error!(
             %digest,
             repository = %manifest.repository,
+            trashed = manifest.trashed,
             "the scrub found a damaged manifest: {damage}; the next put of it replaces them"
         );
         self.report(ScrubFinding {
@@ -284,11 +387,23 @@ impl<'s> Pass<'s> {
             location: None,
             damage,
             suspect: false,
-            needed_by: vec![registry_core::store::NeededBy {
+            needed_by: vec![NeededBy {
                 repository: manifest.repository.clone(),
                 manifest: digest,
+                trashed: manifest.trashed,
             }],
+            unlisted: None,
         })
         .await
+    }
+
+    async fn read_manifest(&mut self, manifest: &ScrubManifest) -> Result<Option<Damage>, Stop> {
+        let (stores, digest) = (self.scrubber, manifest.digest);
+        let Some(bytes) = stores.records.manifest_content(manifest).await? else {
+            return Ok(Some(Damage::Missing));
+        };
+        self.charge(bytes.len() as u64).await?;
+        let is_right = move || Digest::of(digest.algorithm(), &bytes) == digest;
+        Ok((!blocking(&*stores.runtime, is_right).await).then_some(Damage::Wrong))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use registry_core::runtime::blocking;
-use registry_core::store::{BlobRecord, Damage, Location, StoreError};
+use registry_core::store::{BlobRecord, Damage, Location, StoreError, forget_cached};
 use registry_core::{BlobRead, ByteStream, Digest, Hasher, Runtime};
 use rustix::io::Errno;
 
@@ -21,12 +21,12 @@ pub(super) enum Verdict {
     Elsewhere,
     /// It is damaged, if a second look agrees.
     Bad(Damage),
-    /// The system could not read it, for a reason that need not be the blob's: too many open files, say.
+    /// The system could not read it, for a reason that need not be the blob's: permissions, say, or too many open files.
     Failed(io::Error),
 }
 
 impl Verdict {
-    fn of(read: io::Result<Digest>, digest: &Digest) -> Verdict {
+    pub(super) fn of(read: io::Result<Digest>, digest: &Digest) -> Verdict {
         match read {
             Ok(found) if found == *digest => Verdict::Whole,
             Ok(_) => Verdict::Bad(Damage::Wrong),
@@ -53,13 +53,19 @@ fn is_of_the_medium(why: &io::Error) -> bool {
     structure || errno == Some(Errno::IO)
 }
 
-/// Lets the system forget what it holds of a file in memory: before it is read, since the memory would tell nothing of the
-/// disk; and afterwards, since what was scrubbed must not push out what is pulled. It is a request, and no more.
-fn forget(file: &File) {
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-    let _not_taken = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-    let _ = file;
+/// Whether an error is about what this process, or the whole system, has run out of: it says nothing about what was to be
+/// read.
+pub(super) fn is_of_this_process(why: &io::Error) -> bool {
+    let lacking = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::NOBUFS,
+        Errno::AGAIN,
+        Errno::INTR,
+    ];
+    Errno::from_io_error(why).is_some_and(|errno| lacking.contains(&errno))
+        || why.kind() == io::ErrorKind::OutOfMemory
 }
 
 impl Pass<'_> {
@@ -115,7 +121,7 @@ impl Pass<'_> {
     ) -> Result<io::Result<Digest>, Stop> {
         let mut work = (Hasher::new(digest.algorithm()), vec![0; self.pace.piece()]);
         let mut at = range.start;
-        forget(&file);
+        forget_cached(&file);
         while at < range.end {
             let wanted = work
                 .1
@@ -136,7 +142,7 @@ impl Pass<'_> {
             at += wanted as u64;
             self.charge(wanted as u64).await?;
         }
-        forget(&file);
+        forget_cached(&file);
         Ok(Ok(work.0.finish()))
     }
 

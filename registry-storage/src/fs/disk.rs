@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use registry_core::BlobRead;
 use rustix::fs::XattrFlags;
@@ -56,6 +57,11 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
 
     /// Removes a file's entry.
     fn unlink(&self, path: &Path) -> io::Result<()>;
+
+    /// How long ago a file was last written, if the disk tells.
+    fn age(&self, _path: &Path) -> io::Result<Option<Duration>> {
+        Ok(None)
+    }
 
     /// The names in a directory, in any order.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>>;
@@ -150,6 +156,11 @@ impl Disk for FileSystem {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn age(&self, path: &Path) -> io::Result<Option<Duration>> {
+        // One that was written in the future, by a clock that has been set since, tells nothing.
+        Ok(std::fs::metadata(path)?.modified()?.elapsed().ok())
     }
 
     fn which(&self, path: &Path) -> io::Result<(u64, u64)> {

@@ -20,16 +20,18 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use registry_core::runtime::blocking;
-use registry_core::store::{BlobStore, Location, StoreError, UploadStore, is_full};
+use registry_core::store::{BlobStore, Location, StoreError, UploadStore, Volume, is_full};
 use registry_core::{Algorithm, BlobRead, ByteStream, Digest, Runtime, UploadId};
 
 pub use lock::{DirectoryLock, lock};
 pub(crate) use session::SEALED;
 
 use crate::durability::{Durability, Syncs};
+use crate::identity::{self, StoreId};
 use crate::kv::{OpenError, create_and_lock};
 
 use append::End;
@@ -44,6 +46,8 @@ pub struct FsBytes {
     sessions: Arc<Sessions>,
     /// Appends that are going on, which share the memory for buffers.
     appending: Arc<AtomicUsize>,
+    /// Whose bytes these are, if that is known.
+    store: Option<StoreId>,
 }
 
 impl FsBytes {
@@ -83,6 +87,15 @@ impl FsBytes {
             runtime,
             sessions: Arc::new(Sessions::new(Tree::new(disk, root, syncs), lock)),
             appending: Arc::default(),
+            store: None,
+        }
+    }
+
+    /// The same, in the knowledge whose bytes these are: it says so beside them.
+    pub(crate) fn of(self, store: StoreId) -> Self {
+        FsBytes {
+            store: Some(store),
+            ..self
         }
     }
 
@@ -181,6 +194,31 @@ impl BlobStore for FsBytes {
             .await;
         let names = names.map_err(StoreError::Failed)?;
         Ok(names.iter().map(FileName::location).collect())
+    }
+
+    /// There, if the identity of the store is beside the bytes and can be read from the disk.
+    async fn volume(&self) -> Volume {
+        let store = self.store;
+        let looked = self.run(move |sessions| {
+            let tree = sessions.tree();
+            tree.is_home()?;
+            store
+                .map(|store| identity::is_beside(tree.root(), store))
+                .transpose()
+        });
+        match looked.await {
+            Ok(Some(())) => Volume::There,
+            Ok(None) => Volume::Unknown,
+            Err(error) => Volume::Gone(error),
+        }
+    }
+
+    async fn age(&self, location: &Location) -> Result<Option<Duration>, StoreError> {
+        let Some(name) = FileName::at(location) else {
+            return Ok(None);
+        };
+        let age = self.run(move |sessions| sessions.tree().age(&name)).await;
+        age.map_err(StoreError::Failed)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use registry_core::store::Location;
 use registry_core::{Digest, UploadId};
@@ -108,16 +109,26 @@ impl Tree {
     fn at_home<T>(&self, result: io::Result<T>) -> io::Result<T> {
         match result {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                match self.disk.which(&self.root).ok() == self.which {
-                    true => Err(error),
-                    false => Err(io::Error::other(format!(
-                        "{} is not the directory that it was when it was opened; is its volume mounted?",
-                        self.root.display()
-                    ))),
-                }
+                self.is_home()?;
+                Err(error)
             }
             other => other,
         }
+    }
+
+    /// An error if the root is not the directory that it was.
+    pub(super) fn is_home(&self) -> io::Result<()> {
+        match self.disk.which(&self.root).ok() == self.which {
+            true => Ok(()),
+            false => Err(io::Error::other(format!(
+                "{} is not the directory that it was when it was opened; is its volume mounted?",
+                self.root.display()
+            ))),
+        }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Nothing there is as good as gone.
@@ -143,6 +154,11 @@ impl Tree {
     /// What is known of a file, if it is there.
     pub(super) fn info(&self, name: &FileName) -> io::Result<Option<FileInfo>> {
         self.if_found(self.disk.info(&self.path(name)))
+    }
+
+    /// How long ago a file was last written, if it is there and the disk tells.
+    pub(super) fn age(&self, name: &FileName) -> io::Result<Option<Duration>> {
+        Ok(self.if_found(self.disk.age(&self.path(name)))?.flatten())
     }
 
     /// Opens a file that is there, for reading and writing.

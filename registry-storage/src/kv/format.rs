@@ -43,6 +43,8 @@ fn trash_is_known(_records: &mut dyn Group) -> Result<(), Fault> {
 pub(crate) struct Found {
     /// Whether there is nothing yet.
     pub(crate) new: bool,
+    /// The format that they have, if they have any.
+    pub(crate) format: Option<u32>,
     /// The identity, if they have one.
     pub(crate) store: Option<StoreId>,
 }
@@ -58,12 +60,12 @@ pub(super) fn look(engine: &dyn Engine, path: &Path, known: u32) -> Result<Found
     engine
         .scan(Bound::Unbounded, &[], 1, any)
         .map_err(|error| damaged(path, error.into()))?;
-    check(path, read(layout::FORMAT_KEY)?.as_deref(), new, known)?;
+    let format = check(path, read(layout::FORMAT_KEY)?.as_deref(), new, known)?;
     let store = read(layout::STORE_KEY)?
         .map(|stored| layout::read_store(&stored))
         .transpose()
         .map_err(|bad| damaged(path, bad.into()))?;
-    Ok(Found { new, store })
+    Ok(Found { new, format, store })
 }
 
 /// The format of records, `None` of new ones, if it can be read here.

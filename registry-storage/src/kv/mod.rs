@@ -90,6 +90,8 @@ pub struct Options {
     pub capacity: usize,
     /// What an acknowledged write survives.
     pub durability: Durability,
+    /// Whether records of an older format are refused, instead of being brought to the one that this version writes.
+    pub keep_format: bool,
 }
 
 impl Default for Options {
@@ -100,6 +102,7 @@ impl Default for Options {
             engine: EngineKind::default(),
             capacity: 256 << 30,
             durability: Durability::Strict,
+            keep_format: false,
         }
     }
 }
@@ -151,6 +154,19 @@ pub enum OpenError {
         /// What was found.
         found: u32,
         /// The newest that this version reads.
+        known: u32,
+    },
+    /// Written by an earlier version, and to be [left as it is](Options::keep_format).
+    #[error(
+        "{path} has format {found}, and this version works with format {known}; nothing was changed. \
+         `berth serve` brings it forward, and versions that know no format {known} refuse it then"
+    )]
+    OlderFormat {
+        /// The directory.
+        path: PathBuf,
+        /// What was found.
+        found: u32,
+        /// What this version brings it to.
         known: u32,
     },
     /// Made by another engine than the one that is asked for.
@@ -273,6 +289,15 @@ impl EmbeddedKv {
         let directory = directory.into();
         let engine = open_engine(&directory, &options)?;
         let found = format::look(&*engine, &directory, layout::FORMAT)?;
+        if let Some(found) = found.format.filter(|found| *found < layout::FORMAT)
+            && options.keep_format
+        {
+            return Err(OpenError::OlderFormat {
+                path: directory,
+                found,
+                known: layout::FORMAT,
+            });
+        }
         let store = identity(found)?;
         let (last, now) = format::begin(&*engine, &directory, layout::FORMAT, store)?;
         Ok(Self::start(engine, directory, options.clock, last, now))

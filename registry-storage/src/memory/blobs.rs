@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use registry_core::store::{BlobStore, Location, StoreError, UploadStore};
+use registry_core::store::{BlobStore, Location, StoreError, UploadStore, Volume};
 use registry_core::weakening::{Weakening, lack};
 use registry_core::{Algorithm, BlobRead, ByteStream, Digest, Hasher, UploadId};
 
@@ -161,6 +161,10 @@ impl BlobStore for MemoryBytes {
             .take(limit)
             .map(|(key, _)| Location::Object(key.clone()))
             .collect())
+    }
+
+    async fn volume(&self) -> Volume {
+        Volume::There
     }
 }
 

@@ -3,11 +3,9 @@
 use bytes::Bytes;
 use registry_core::store::{BlobRecord, BlobState, Content, Entry, Location, Txn, UploadClaim};
 use registry_core::weakening::{Weakening, keep, lack};
-use registry_core::{
-    BlobInfo, Context, Digest, Error, ErrorKind, MountFrom, RepositoryName, Result, Timestamp, error,
-};
+use registry_core::{BlobInfo, Context, Digest, Error, MountFrom, RepositoryName, Result, Timestamp, error};
 
-use super::values::{MARK, V1, decode, encode};
+use super::values::{MARK, V1, encode};
 use super::{Attempt, Records, Repository, keys, values};
 
 /// Most repositories looked at to find one from which a caller may mount without saying which.
@@ -15,8 +13,8 @@ const MOUNT_CANDIDATES: usize = 1000;
 
 /// Why a blob belongs to a repository: the record that says so.
 pub(super) struct Belonging {
-    key: String,
-    entry: Entry,
+    pub(super) key: String,
+    pub(super) entry: Entry,
     /// When it stops saying so; edges have no end.
     until: Option<Timestamp>,
 }
@@ -66,7 +64,7 @@ impl Records {
     }
 
     /// The repository's unexpired leases on a blob. Looks once into each bucket, however many repositories share it.
-    async fn unexpired_leases(
+    pub(super) async fn unexpired_leases(
         &self,
         repository: &str,
         digest: &Digest,
@@ -308,52 +306,6 @@ impl Records {
     async fn is_visible(&self, ctx: &Context, id: &str) -> Result<bool> {
         let named = self.get::<values::Named>(&keys::named(id)).await?;
         Ok(named.is_some_and(|(named, _)| ctx.visible.contains(&named.name)))
-    }
-
-    pub(super) async fn try_delete_blob(
-        &self,
-        name: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Attempt<()>> {
-        let repository = self.known(name).await?;
-        let now = self.clock().await?;
-        let edges = keys::edges_of(digest, &repository.id);
-        let deferrals = keys::deferrals_of(digest, &repository.id);
-        let mut holders = self.scan(&edges, None, 10).await?;
-        holders.extend(self.scan(&deferrals, None, 10).await?);
-        if !holders.is_empty() {
-            let manifests: Vec<Digest> = holders
-                .iter()
-                .map(|(key, entry)| Ok(decode::<values::Edge>(key, entry)?.manifest))
-                .collect::<Result<_>>()?;
-            return Err(Error::new(
-                ErrorKind::InUse,
-                format!(
-                    "blob {digest} is needed by manifest {}; delete that first",
-                    manifests[0]
-                ),
-            )
-            .with_detail(serde_json::json!({ "digest": digest, "manifests": manifests })));
-        }
-        let leases = self.unexpired_leases(&repository.id, digest, now).await?;
-        if leases.is_empty() || self.find_blob(digest).await?.is_none() {
-            return Err(error::blob_unknown(digest));
-        }
-        let mut txn = self
-            .assert_name(Txn::new().named("delete_blob"), name, &repository, now)
-            .nothing_under(edges)
-            .nothing_under(deferrals);
-        // Nor may a lease be taken meanwhile: not in this bucket, and the next has not begun.
-        let (bucket_end, lease_end) = self.bucket(now);
-        txn = txn.before(bucket_end);
-        let current = keys::lease(digest, lease_end, &repository.id);
-        if !leases.iter().any(|lease| lease.key == current) {
-            txn = txn.absent(current);
-        }
-        for lease in &leases {
-            txn = txn.at(&lease.key, lease.entry.stamp).delete(&lease.key);
-        }
-        Ok(self.commit(txn).await?.map(|_| ()))
     }
 
     /// `mark_suspect`. If the record has changed meanwhile, what was found is not about it, and nothing is said.

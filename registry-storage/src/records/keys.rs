@@ -19,6 +19,7 @@
 //! | `upload` | upload id | claim |
 //! | `expiry` | when, upload id | nothing more: claims in the order in which they expire |
 //! | `doomed` | location | from when on it may be unlinked |
+//! | `unlink` | when, location | nothing more: the doomed in the order in which they may be unlinked |
 //! | `manifest` | repository id, digest | media type, size, put id, subject |
 //! | `content` | repository id, digest | the manifest's bytes |
 //! | `children` | repository id, digest | what the manifest's put named |
@@ -42,7 +43,7 @@
 //! | `lead` | `collector` | which node collects, and until when |
 //! | `run` | when it began, random | a run of the collector |
 
-use registry_core::store::{Location, Stamp};
+use registry_core::store::Location;
 use registry_core::{Digest, Tag, Timestamp, UploadId};
 
 pub(super) const REPOSITORY: &str = "repository/";
@@ -52,6 +53,7 @@ pub(super) const DROPPED: &str = "dropped/";
 pub(super) const PENDING: &str = "pending/";
 pub(super) const EXPIRY: &str = "expiry/";
 pub(super) const DOOMED: &str = "doomed/";
+pub(super) const UNLINK: &str = "unlink/";
 pub(super) const EVENT: &str = "event/";
 pub(super) const SCRUB_CURSOR: &str = "scrub/cursor";
 pub(super) const SCRUB_FOUND: &str = "scrub/found/";
@@ -60,6 +62,7 @@ pub(super) const LEAD: &str = "lead/collector";
 pub(super) const LOOSENED: &str = "loosened/";
 pub(super) const FOLLOWED: &str = "cursor/loose";
 pub(super) const RUN: &str = "run/";
+pub(super) const TRASH: &str = "trash/";
 pub(super) const PIECE: &str = "piece/";
 pub(super) const PURGE: &str = "purge/";
 pub(super) const TRIM: &str = "trim/";
@@ -155,16 +158,10 @@ pub(super) fn pending(due: Timestamp, digest: &Digest) -> String {
     format!("{PENDING}{}/{digest}", time(due))
 }
 
-/// The time and the rest of a key of `pending` or `expiry`.
+/// The time and the rest of a key of a table of times.
 pub(super) fn parse_timed<'k>(table: &str, key: &'k str) -> Option<(Timestamp, &'k str)> {
     let (due, rest) = key.strip_prefix(table)?.split_once('/')?;
     Some((Timestamp(due.parse().ok()?), rest))
-}
-
-/// Which write an entry of the feed is of, from its key.
-pub(super) fn position(key: &str) -> Option<Stamp> {
-    let (position, _) = key.strip_prefix(EVENT)?.split_once('-')?;
-    Some(Stamp(position.parse().ok()?))
 }
 
 pub(super) fn upload(id: &UploadId) -> String {
@@ -177,6 +174,10 @@ pub(super) fn expiry(expires: Timestamp, id: &UploadId) -> String {
 
 pub(super) fn doomed(location: &Location) -> String {
     format!("{DOOMED}{location}")
+}
+
+pub(super) fn unlink(not_before: Timestamp, location: &Location) -> String {
+    format!("{UNLINK}{}/{location}", time(not_before))
 }
 
 /// Every manifest of a repository.
@@ -194,6 +195,11 @@ pub(super) fn content(repository: &str, digest: &Digest) -> String {
 
 pub(super) fn children(repository: &str, digest: &Digest) -> String {
     format!("children/{repository}/{digest}")
+}
+
+/// Every child of every index of a repository.
+pub(super) fn parents_in(repository: &str) -> String {
+    format!("parent/{repository}/")
 }
 
 /// Every index that lists a child.
@@ -284,6 +290,11 @@ pub(super) fn shard(counter: &str, shard: u8) -> String {
 
 pub(super) fn run(id: &str) -> String {
     format!("{RUN}{id}")
+}
+
+/// Every note of a repository of manifests to which no tag points.
+pub(super) fn loose_of(repository: &str) -> String {
+    format!("loose/{repository}/")
 }
 
 pub(super) fn loose(repository: &str, digest: &Digest) -> String {

@@ -10,6 +10,7 @@
 //! | `lease`, `pending` | its own key, but for the time |
 //! | `expiry` | `upload` |
 //! | `doomed` | its own key, held as long as any |
+//! | `unlink` | `doomed` |
 //! | `tagged` | `tag` |
 //! | `repository`, `named` | each other |
 //! | `tag` | `tagged` |
@@ -18,11 +19,15 @@
 //! | `trashed` | `trash` and `children` |
 //! | `purge` | `trash` or `untagged` |
 //! | `trim` | nothing; another mark comes |
+//! | `piece` | the edges of its put that are there, and `trash` |
+//! | `loose`, `loosened` | each other; if neither does, from now on |
+//! | `cursor` | nothing; the feed is followed from its beginning |
 //! | `manifest` | its bytes, if they say their type, and the edges of its put |
 //! | `children`, `referrer` | the manifest, in the trash or not, and its bytes |
 //! | `blob` | `inline`, if its bytes are there; else it becomes suspect, and the next push of it brings new ones |
 
 mod edges;
+mod pieces;
 mod tags;
 mod timed;
 
@@ -81,9 +86,15 @@ impl Records {
             ["lease", digest, _, repository] => self.mended_lease(key, digest, repository).await?,
             ["pending", _, digest] => self.mended_pending(key, digest).await?,
             ["purge", _, repository, what] => self.mended_purge(key, repository, what).await?,
-            ["trim", ..] => Some(Txn::new().delete(key)),
+            ["trim" | "cursor", ..] => Some(Txn::new().delete(key)),
+            ["piece", repository, put, _] => self.mended_piece(key, repository, put).await?,
+            ["loose", repository, digest] => {
+                Some(self.mended_loose(Txn::new(), key, repository, digest).await?)
+            }
+            ["loosened", _, repository, digest] => Some(self.mended_loosened(key, repository, digest).await?),
             ["expiry", _, id] => self.mended_expiry(key, id).await?,
             ["doomed", ..] => self.mended_doomed(key).await?,
+            ["unlink", ..] => Some(self.disordered(key)),
             ["repository", ..] => self.mended_repository(key).await?,
             ["named", id] => self.mended_named(key, id).await?,
             ["tag", repository, _] => self.mended_tag(key, repository).await?,

@@ -7,6 +7,8 @@ mod blobs;
 mod charges;
 pub mod check;
 mod edges;
+mod foresee;
+mod giving_up;
 mod history;
 mod keys;
 mod lists;
@@ -17,6 +19,7 @@ mod outlook;
 mod past;
 mod pieces;
 mod queue;
+mod reading;
 mod reclaim;
 mod runs;
 mod scrub;
@@ -27,7 +30,9 @@ mod undelete;
 mod uploads;
 mod values;
 
+use std::error::Error as _;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,7 +48,7 @@ use registry_core::{
 };
 use serde::de::DeserializeOwned;
 
-use values::{V1, decode, encode};
+use values::{MARK, V1, decode, encode};
 
 /// How often a transaction is tried again when other writers are faster. Each loss means that another has won, so
 /// this is reached only with more concurrent writers of one thing.
@@ -67,6 +72,8 @@ pub struct Records {
     lifetimes: Lifetimes,
     /// More edges than these are taken in pieces.
     edges_at_once: usize,
+    /// Whether all of the doomed are known to be in the order of their times.
+    is_doomed_ordered: Arc<AtomicBool>,
 }
 
 /// What a name means: the repository's id, and the record that says so, which every write asserts.
@@ -152,6 +159,7 @@ impl Records {
             runtime,
             lifetimes,
             edges_at_once: pieces::EDGES_AT_ONCE,
+            is_doomed_ordered: Arc::default(),
         }
     }
 
@@ -294,7 +302,9 @@ impl Records {
             location: location.clone(),
             not_before: base + hold,
         };
-        txn.before(base).put(keys::doomed(location), encode(&record))
+        txn.before(base)
+            .put(keys::doomed(location), encode(&record))
+            .put(keys::unlink(record.not_before, location), MARK)
     }
 
     /// How long a location is held for those who may still write to it.
@@ -305,7 +315,7 @@ impl Records {
         }
     }
 
-    /// Adds what happened to the feed.
+    /// Adds what happened to the feed, asserting that it happens about when it says: who counts from then adds the slack.
     fn tell(&self, txn: Txn, ctx: &Context, name: &RepositoryName, now: Timestamp, kind: EventKind) -> Txn {
         let event = Event {
             position: String::new(),
@@ -315,8 +325,14 @@ impl Records {
             repository: name.clone(),
             kind,
         };
-        txn.append(keys::EVENT, encode(&event))
+        txn.before(now + self.slack()).append(keys::EVENT, encode(&event))
     }
+}
+
+/// Whether an error is of a record that cannot be read, rather than of all of them.
+fn is_of_one_record(error: &Error) -> bool {
+    let of_the_engine = error.source().and_then(|why| why.downcast_ref::<KvError>());
+    matches!(of_the_engine, None | Some(KvError::Damaged { .. }))
 }
 
 /// An error of the records as the caller sees it.

@@ -20,7 +20,7 @@ const TAGS: usize = 10;
 const PAGE: usize = 1000;
 
 impl Records {
-    async fn whose(&self, id: &str) -> Result<Whose> {
+    pub(super) async fn whose(&self, id: &str) -> Result<Whose> {
         let named = self.get::<values::Named>(&keys::named(id)).await?;
         Ok(Whose {
             id: id.to_owned(),

@@ -5,19 +5,24 @@
 //! go but those of the put that was deleted; a crash leaves the pieces that are not taken yet. An edge goes on telling
 //! "exists" until its piece is taken; so the lease of the dereferenced goes with the edge, not with the delete.
 
+use std::collections::BTreeMap;
+
 use registry_core::store::{Entry, Txn, Write};
 use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{Digest, Error, Result, Timestamp};
 
 use super::past::is_whole;
 use super::values::{Fate, Piece, V1, decode, encode};
-use super::{Attempt, Records, keys, values};
+use super::{Attempt, Records, attempt, keys, values};
 
 /// Most edges that go in one transaction: each is up to five writes. An image has some tens.
 pub(super) const EDGES_AT_ONCE: usize = 500;
 
 /// Pieces that are read at once.
 const PAGE: usize = 16;
+
+/// More pieces than the largest manifest has.
+const OF_ONE_PUT: usize = 10_000;
 
 /// Which put of which manifest.
 #[derive(Clone, Copy)]
@@ -107,14 +112,15 @@ impl Records {
             if fate == Fate::Replaced {
                 continue;
             }
+            // With its repository goes what nobody can have been told of any more. Whatever else goes gives its grace,
+            // also what is purged before it went into the trash.
+            let gives_grace = opened && fate != Fate::Purged;
             txn = match self.find_blob(blob).await? {
-                Some((_, entry))
-                    if opened && fate != Fate::Purged && keep(Weakening::DeleteLeavesNoLease) =>
-                {
+                Some((_, entry)) if gives_grace && keep(Weakening::DeleteLeavesNoLease) => {
                     self.add_lease(txn.at(keys::blob(blob), entry.stamp), of.repository, blob, now)
                 }
-                // What opened nothing leaves nothing that does. Out of the trash there is no grace: that was given
-                // when it went in.
+                // What opened nothing leaves nothing that does: so too what went into the trash, for which the grace was
+                // given then.
                 _ => self.add_pending(txn, blob, now),
             };
         }
@@ -127,25 +133,41 @@ impl Records {
         }
     }
 
-    /// Consumes the pieces that are left of a put: whoever takes them meanwhile is faster.
+    /// Consumes the pieces that are left of a put: whoever takes them meanwhile is faster. What a damaged one said does
+    /// not matter: whoever consumes them all has the put's edges from elsewhere.
     pub(super) async fn drop_pieces(&self, mut txn: Txn, repository: &str, put: &str) -> Result<Txn> {
-        for (key, entry) in self.all_under(&keys::pieces_of(repository, put)).await? {
+        let past = self
+            .look_past(&keys::pieces_of(repository, put), None, OF_ONE_PUT)
+            .await?;
+        for (key, entry) in past.entries {
             txn = txn.at(&key, entry.stamp).delete(key);
+        }
+        for key in past.damaged.into_iter().filter(|key| is_whole(key)) {
+            txn = txn.damaged(&key).delete(key);
         }
         Ok(txn)
     }
 
     /// Takes what is left of the edges of a deleted put, now. Whether there was any.
     pub(super) async fn sweep_put(&self, repository: &str, put: &str) -> Result<bool> {
-        let pieces = self.all_under(&keys::pieces_of(repository, put)).await?;
+        let table = keys::pieces_of(repository, put);
+        let pieces = self.scan_past(&table, None, OF_ONE_PUT).await?;
         for (key, entry) in &pieces {
             self.sweep_one(key, entry).await?;
         }
         Ok(!pieces.is_empty())
     }
 
-    /// `sweep_manifest`: takes one piece. How many edges it had.
+    /// `sweep_manifest`: takes one piece. How many edges it had; none if whoever was faster has taken it.
     async fn sweep_one(&self, key: &str, entry: &Entry) -> Result<usize> {
+        attempt!(self.try_sweep_one(key, entry))
+    }
+
+    async fn try_sweep_one(&self, key: &str, entry: &Entry) -> Result<Attempt<usize>> {
+        let found = self.entry(key).await?;
+        if found.is_none_or(|found| found.stamp != entry.stamp) {
+            return Ok(Attempt::Done(0));
+        }
         let parts: Vec<&str> = key[keys::PIECE.len()..].split('/').collect();
         let [repository, put, _] = parts[..] else {
             return Err(Error::internal(format!("record {key} is no piece")));
@@ -171,37 +193,41 @@ impl Records {
         if lack(Weakening::SweepLeavesNothing) && transition == "sweep_repository" {
             txn = without_entries(txn);
         }
-        // Whoever was faster has taken it.
-        let (Attempt::Done(_) | Attempt::Again) = self.commit(txn).await?;
-        Ok(piece.children.blobs.len() + piece.children.manifests.len())
+        let edges = piece.children.blobs.len() + piece.children.manifests.len();
+        Ok(self.commit(txn).await?.map(|_| edges.max(1)))
     }
 
     /// Takes pieces under a prefix until `limit` edges went. Whether any piece is left; one that cannot be taken does
-    /// not keep the others from it.
+    /// not keep the others from it, and is an error once it is the only kind.
     pub(super) async fn sweep_pieces(&self, prefix: &str, limit: usize) -> Result<bool> {
         let (mut taken, mut failed, mut after) = (0, None, None::<String>);
+        let mut tried = BTreeMap::new();
         while taken < limit.max(1) {
-            let page = self.look_past(prefix, after.as_deref(), PAGE).await?;
-            for key in page.damaged.iter().filter(|key| is_whole(key)) {
-                tracing::error!(key, "a damaged piece of a deleted manifest is stepped over");
-            }
-            let Some((last, _)) = page.entries.last() else {
+            let page = self.scan_past(prefix, after.as_deref(), PAGE).await?;
+            let Some((last, _)) = page.last() else {
                 break;
             };
             after = Some(last.clone());
-            for (key, entry) in &page.entries {
+            for (key, entry) in page {
                 if taken >= limit.max(1) {
                     break;
                 }
-                match self.sweep_one(key, entry).await {
-                    Ok(edges) => taken += edges.max(1),
+                match self.sweep_one(&key, &entry).await {
+                    Ok(edges) => taken += edges,
                     Err(error) => failed = Some(error),
                 }
+                tried.insert(key, entry.stamp);
             }
         }
-        match failed {
+        let left = self.look_past(prefix, None, PAGE).await?;
+        let lost = left.damaged.iter().find(|key| is_whole(key));
+        let lost = lost.map(|key| super::mend::lost(key));
+        // A key that was changed can hide its neighbours from whoever asks for them, so that they are listed for ever.
+        let mut listed = left.entries.iter();
+        let hidden = listed.any(|(key, entry)| tried.get(key) == Some(&entry.stamp));
+        match failed.or(lost).or(hidden.then(super::busy)) {
             Some(error) if taken == 0 => Err(error),
-            _ => Ok(!self.look_past(prefix, None, 1).await?.entries.is_empty()),
+            _ => Ok(!left.entries.is_empty()),
         }
     }
 }

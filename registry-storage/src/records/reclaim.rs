@@ -1,11 +1,12 @@
 //! The collector's steps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use registry_core::store::{
     Backlog, Begin, BlobState, Collected, Counts, Doomed, Entry, Expired, Explanation, Lead, Lifetimes,
-    Location, Outlook, Pending, Reclaim, Run, RunEnd, Step, Terms, Txn, Untagged,
+    Location, Outlook, Pending, Reclaim, Release, Run, RunEnd, Step, Terms, Txn, Untagged,
 };
 use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{Digest, Error, Result, Timestamp, UploadId};
@@ -13,7 +14,7 @@ use registry_core::{Digest, Error, Result, Timestamp, UploadId};
 use super::values::{MARK, encode};
 use super::{Attempt, Records, attempt, keys, values};
 
-/// Most expired leases removed in one step.
+/// Most leases that are removed in one transaction.
 const LEASES: usize = 1000;
 
 /// What the records say of a blob.
@@ -46,6 +47,13 @@ fn looks_at(blob: &values::Blob) -> (bool, bool) {
     let live = blob.state == BlobState::Live;
     let looks = live || keep(Weakening::RemoveWithoutRecheck);
     (looks, looks && (!live || keep(Weakening::CondemnIgnoresLeases)))
+}
+
+/// Removes these leases, each as it was read.
+fn without_leases(txn: Txn, ended: Vec<(String, Entry)>) -> Txn {
+    ended
+        .into_iter()
+        .fold(txn, |txn, (key, entry)| txn.at(&key, entry.stamp).delete(key))
 }
 
 impl Records {
@@ -137,21 +145,41 @@ impl Records {
         })
     }
 
-    /// Removes a batch of leases that are over. Whether any were found.
-    async fn remove_leases(&self, digest: &Digest, over: Timestamp, now: Timestamp) -> Result<bool> {
-        let mut txn = Txn::new().not_before(now);
-        let found = self.scan(&keys::leases(digest), None, LEASES).await?;
-        let mut any = false;
-        for (key, entry) in found {
-            if keys::parse_lease(digest, &key).is_some_and(|(end, _)| end <= over) {
-                txn = txn.at(&key, entry.stamp).delete(key);
-                any = true;
+    /// The first leases that are over, at most one batch of them.
+    async fn ended_leases(&self, digest: &Digest, over: Timestamp) -> Result<Vec<(String, Entry)>> {
+        let mut leases = self.scan(&keys::leases(digest), None, LEASES).await?;
+        let ended = leases
+            .partition_point(|(key, _)| keys::parse_lease(digest, key).is_some_and(|(end, _)| end <= over));
+        leases.truncate(ended);
+        Ok(leases)
+    }
+
+    /// Removes all leases that are over, in batches.
+    async fn remove_leases(&self, digest: &Digest, over: Timestamp, now: Timestamp) -> Result<()> {
+        loop {
+            let ended = self.ended_leases(digest, over).await?;
+            if ended.is_empty() {
+                return Ok(());
             }
+            self.commit(without_leases(Txn::new().not_before(now), ended))
+                .await?;
         }
-        if any {
-            self.commit(txn).await?;
+    }
+
+    /// Adds to a step the removal of leases that ran out, of a blob that something else holds: nobody counts on one from
+    /// its end on, and none is taken for a time that is past. All but the last batch go before.
+    async fn without_ended_leases(&self, txn: Txn, digest: &Digest, now: Timestamp) -> Result<Txn> {
+        loop {
+            let ended = self.ended_leases(digest, now).await?;
+            if ended.is_empty() {
+                return Ok(txn);
+            }
+            if ended.len() < LEASES {
+                return Ok(without_leases(txn.not_before(now), ended));
+            }
+            self.commit(without_leases(Txn::new().not_before(now), ended))
+                .await?;
         }
-        Ok(any)
     }
 
     /// What may be removed next, given out as if it had been: for a weakening.
@@ -183,6 +211,7 @@ impl Records {
             .into_iter()
             .fold(self.take(entry), Txn::nothing_under)
             .put(keys::pending(at, &entry.digest), MARK);
+        let txn = self.without_ended_leases(txn, &entry.digest, now).await?;
         self.step(txn, Collected::Requeued).await
     }
 
@@ -195,14 +224,18 @@ impl Records {
                 let txn = self.drop_pending(entry).absent(keys::blob(digest));
                 self.step(txn, Collected::Dropped).await?
             }
-            Verdict::Named { .. } => self.step(self.drop_pending(entry), Collected::Dropped).await?,
+            Verdict::Named { .. } => {
+                let txn = self.drop_pending(entry);
+                let txn = self.without_ended_leases(txn, digest, now).await?;
+                self.step(txn, Collected::Dropped).await?
+            }
             Verdict::Leased { until, .. } => self.requeue(entry, until, now).await?,
             // An older entry of the queue does not shorten the second delay.
             Verdict::Condemned { remove_after, .. } => self.requeue(entry, remove_after, now).await?,
             Verdict::Unheld { blob, read } => {
                 // "No unexpired lease" is asserted as "no lease", so those that are over go first.
                 let over = self.leases_over(terms, now);
-                while self.remove_leases(digest, over, now).await? {}
+                self.remove_leases(digest, over, now).await?;
                 let (looks, looks_at_leases) = looks_at(&blob);
                 let mut nothing_holds_it = self.take(entry).at(keys::blob(digest), read.stamp);
                 if looks {
@@ -281,6 +314,10 @@ impl Records {
 
 #[async_trait]
 impl Reclaim for Records {
+    fn reading(self: Arc<Self>) -> Arc<dyn Reclaim> {
+        Arc::new(self.reader())
+    }
+
     async fn time(&self) -> Result<Timestamp> {
         self.clock().await
     }
@@ -299,16 +336,16 @@ impl Reclaim for Records {
     }
 
     async fn foresee(&self, entry: &Pending, terms: &Terms) -> Result<Outlook> {
-        self.do_foresee(entry, terms).await
+        self.reader().do_foresee(entry, terms).await
     }
 
     async fn explain(&self, digest: &Digest) -> Result<Explanation> {
-        self.do_explain(digest).await
+        self.reader().do_explain(digest).await
     }
 
     async fn doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>> {
         let now = self.clock().await?;
-        let mut doomed = self.doomed_until(after, limit, Some(now)).await?;
+        let mut doomed = self.unlinkable(after, limit, now).await?;
         if lack(Weakening::UnlinkBeforeRemove) {
             doomed.extend(self.condemned_locations(now).await?);
         }
@@ -316,7 +353,15 @@ impl Reclaim for Records {
     }
 
     async fn all_doomed(&self, after: Option<&Doomed>, limit: usize) -> Result<Vec<Doomed>> {
-        self.doomed_until(after, limit, None).await
+        self.every_doomed(after, limit).await
+    }
+
+    async fn is_doomed(&self, doomed: &Doomed) -> Result<bool> {
+        if lack(Weakening::UnlinkBeforeRemove) {
+            return Ok(true);
+        }
+        let entry = self.entry(&keys::doomed(&doomed.location)).await?;
+        Ok(entry.is_some_and(|entry| entry.stamp == doomed.stamp))
     }
 
     /// Only this very entry is cleared; one that is gone already is fine.
@@ -326,7 +371,8 @@ impl Reclaim for Records {
             Txn::new()
                 .named("clear_doomed")
                 .at(&key, doomed.stamp)
-                .delete(key),
+                .delete(key)
+                .delete(keys::unlink(doomed.not_before, &doomed.location)),
         )
         .await?;
         Ok(())
@@ -386,6 +432,22 @@ impl Reclaim for Records {
         limit: usize,
     ) -> Result<Vec<Untagged>> {
         self.loose_until(until, after, limit).await
+    }
+
+    async fn is_followed(&self) -> Result<bool> {
+        self.has_followed().await
+    }
+
+    async fn foresee_untagged(&self, untagged: &Untagged) -> Result<Option<Release>> {
+        self.reader().do_foresee_untagged(untagged).await
+    }
+
+    async fn foresee_deleted(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Release>, Option<String>)> {
+        self.reader().do_foresee_deleted(after, limit).await
     }
 
     async fn delete_untagged(&self, untagged: &Untagged) -> Result<bool> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use registry_core::store::{Begin, Counts, KvError, Lead, Run, RunEnd, Txn};
-use registry_core::{Error, Result, Timestamp};
+use registry_core::{Result, Timestamp};
 
 use super::past::is_whole;
 use super::values::{V1, decode, encode};
@@ -137,29 +137,31 @@ impl Records {
 
     pub(super) async fn latest_runs(&self, limit: usize) -> Result<Vec<Run>> {
         let leader = self.find_leader().await?;
-        let (mut runs, mut after) = (Vec::new(), None);
-        loop {
-            let past = self.look_past(keys::RUN, after.as_deref(), FORGOTTEN).await?;
-            let full = past.entries.len() + past.damaged.len() >= FORGOTTEN;
-            after = past.entries.last().map(|(key, _)| key.clone()).or(after);
-            for (key, entry) in past.entries {
-                let run = decode::<values::Run>(&key, &entry).map(|value| value.run);
-                runs.push(run);
+        // What is damaged may be all that is on a page, and then says nowhere to go on from. So pages grow.
+        let mut most = FORGOTTEN;
+        let entries = loop {
+            let past = self.look_past(keys::RUN, None, most).await?;
+            if past.entries.len() + past.damaged.len() < most {
+                break past.entries;
             }
-            if !full {
+            most *= 2;
+        };
+        let mut latest = Vec::new();
+        for (key, entry) in entries.iter().rev() {
+            if latest.len() == limit {
                 break;
             }
-        }
-        let is_under_way = |run: &Run| leader.as_ref().is_some_and(|lead| lead.run == run.id);
-        let latest = runs.into_iter().rev().take(limit);
-        latest
-            .map(|run: Result<Run, Error>| {
-                let mut run = run?;
-                if run.outcome.is_none() && !is_under_way(&run) {
-                    run.outcome = Some(RunEnd::Interrupted);
+            match decode::<values::Run>(key, entry) {
+                Ok(values::Run { mut run, .. }) => {
+                    let is_under_way = leader.as_ref().is_some_and(|lead| lead.run == run.id);
+                    if run.outcome.is_none() && !is_under_way {
+                        run.outcome = Some(RunEnd::Interrupted);
+                    }
+                    latest.push(run);
                 }
-                Ok(run)
-            })
-            .collect()
+                Err(error) => tracing::error!(%error, "a run of the collector is left out of the list"),
+            }
+        }
+        Ok(latest)
     }
 }

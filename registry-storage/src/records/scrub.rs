@@ -25,34 +25,54 @@ impl Records {
         Ok(named.map(|(named, _)| named.name))
     }
 
-    /// A manifest from its key below the table; `None` if its repository is being cleaned up.
-    async fn manifest_at(&self, position: &str, stamp: Stamp) -> Result<Option<ScrubManifest>> {
-        let Some((id, digest)) = split(position) else {
-            return Err(Error::internal(format!("{position} is no manifest's key")));
+    /// A manifest from its key, in the trash or not; `None` if its repository is being cleaned up.
+    async fn manifest_at(&self, key: &str, stamp: Stamp) -> Result<Option<ScrubManifest>> {
+        let Some((id, digest)) = split(key) else {
+            return Err(Error::internal(format!("{key} is no manifest's key")));
         };
         Ok(self.name_of(id).await?.map(|repository| ScrubManifest {
-            position: position.to_owned(),
+            position: key.to_owned(),
             repository,
             digest,
             stamp,
+            trashed: key.starts_with(keys::TRASH),
         }))
     }
 }
 
-/// The repository's id and the digest in a manifest's key.
-fn split(position: &str) -> Option<(&str, Digest)> {
-    let (id, digest) = position.split_once('/')?;
+/// The tables of manifests, in the order in which they are read.
+const TABLES: [&str; 2] = [keys::MANIFEST, keys::TRASH];
+
+/// The key that a position stands for. Those of berth before it read the trash are without a table.
+fn key_of(position: &str) -> String {
+    match TABLES.iter().any(|table| position.starts_with(table)) {
+        true => position.to_owned(),
+        false => format!("{}{position}", keys::MANIFEST),
+    }
+}
+
+/// The repository's id and the digest in the key of a manifest, in the trash or not.
+fn split(key: &str) -> Option<(&str, Digest)> {
+    let (id, digest) = TABLES
+        .iter()
+        .find_map(|table| key.strip_prefix(table))?
+        .split_once('/')?;
     Some((id, digest.parse().ok()?))
 }
 
 #[async_trait]
 impl Scrub for Records {
+    // A page of the records may be short where they are damaged: only one without an entry is the end of a table.
     async fn blobs(&self, after: Option<&Digest>, limit: usize) -> Result<Page<BlobRecord>> {
         let mut after = after.map(keys::blob);
-        loop {
-            let found = self.scan_past(keys::BLOB, after.as_deref(), limit).await?;
-            let more = found.len() >= limit;
-            let mut items = Vec::with_capacity(found.len());
+        let mut items = Vec::new();
+        while items.len() < limit {
+            let room = limit - items.len();
+            let found = self.scan_past(keys::BLOB, after.as_deref(), room).await?;
+            let Some((last, _)) = found.last() else {
+                return Ok(Page { items, more: false });
+            };
+            after = Some(last.clone());
             for (key, entry) in &found {
                 let digest = key[keys::BLOB.len()..].parse::<Digest>();
                 match (digest, decode::<values::Blob>(key, entry)) {
@@ -60,41 +80,46 @@ impl Scrub for Records {
                     _ => tracing::error!(key, "the scrub steps over a record that is not a blob's"),
                 }
             }
-            // A page without a blob would leave the caller no place to go on from.
-            if !more || !items.is_empty() {
-                return Ok(Page { items, more });
-            }
-            after = found.into_iter().next_back().map(|(key, _)| key);
         }
+        Ok(Page { items, more: true })
     }
 
     async fn manifests(&self, after: Option<&str>, limit: usize) -> Result<Page<ScrubManifest>> {
-        let mut after = after.map(|after| format!("{}{after}", keys::MANIFEST));
-        loop {
-            let found = self.scan_past(keys::MANIFEST, after.as_deref(), limit).await?;
-            let more = found.len() >= limit;
-            let mut items = Vec::with_capacity(found.len());
-            for (key, entry) in &found {
-                match self.manifest_at(&key[keys::MANIFEST.len()..], entry.stamp).await {
-                    Ok(manifest) => items.extend(manifest),
-                    Err(why) => {
-                        tracing::error!(
-                            key,
-                            error = &why as &dyn std::error::Error,
-                            "the scrub steps over"
-                        )
+        let mut after = after.map(key_of);
+        let mut items = Vec::new();
+        for table in TABLES {
+            if after
+                .as_deref()
+                .is_some_and(|after| after >= table && !after.starts_with(table))
+            {
+                continue;
+            }
+            while items.len() < limit {
+                let room = limit - items.len();
+                let found = self.scan_past(table, after.as_deref(), room).await?;
+                let Some((last, _)) = found.last() else { break };
+                after = Some(last.clone());
+                for (key, entry) in &found {
+                    match self.manifest_at(key, entry.stamp).await {
+                        Ok(manifest) => items.extend(manifest),
+                        Err(why) => {
+                            tracing::error!(
+                                key,
+                                error = &why as &dyn std::error::Error,
+                                "the scrub steps over"
+                            )
+                        }
                     }
                 }
             }
-            if !more || !items.is_empty() {
-                return Ok(Page { items, more });
-            }
-            after = found.into_iter().next_back().map(|(key, _)| key);
         }
+        let more = items.len() >= limit;
+        Ok(Page { items, more })
     }
 
     async fn manifest_content(&self, manifest: &ScrubManifest) -> Result<Option<Bytes>> {
-        let Some((id, digest)) = split(&manifest.position) else {
+        let key = key_of(&manifest.position);
+        let Some((id, digest)) = split(&key) else {
             return Ok(None);
         };
         match self.kv.get(&keys::content(id, &digest)).await {
@@ -105,23 +130,30 @@ impl Scrub for Records {
     }
 
     async fn is_manifest(&self, manifest: &ScrubManifest) -> Result<bool> {
-        let Some((id, digest)) = split(&manifest.position) else {
+        let key = key_of(&manifest.position);
+        let Some((id, _)) = split(&key) else {
             return Ok(false);
         };
-        let entry = self.entry(&keys::manifest(id, &digest)).await?;
+        let entry = self.entry(&key).await?;
         Ok(entry.is_some_and(|entry| entry.stamp == manifest.stamp) && self.name_of(id).await?.is_some())
     }
 
     async fn needed_by(&self, blob: &Digest, limit: usize) -> Result<Vec<NeededBy>> {
         let mut needed = Vec::new();
-        for table in [keys::edges(blob), keys::deferrals(blob)] {
-            for (key, entry) in self.scan_past(&table, None, limit - needed.len()).await? {
+        for (table, trashed) in [
+            (keys::edges(blob), false),
+            (keys::deferrals(blob), false),
+            (keys::trashed_edges(blob), true),
+        ] {
+            let room = limit - needed.len();
+            for (key, entry) in self.scan_past(&table, None, room).await? {
                 let id = key[table.len()..].split('/').next().unwrap_or_default();
                 let edge: values::Edge = decode(&key, &entry)?;
                 if let Some(repository) = self.name_of(id).await? {
                     needed.push(NeededBy {
                         repository,
                         manifest: edge.manifest,
+                        trashed,
                     });
                 }
             }
@@ -179,9 +211,13 @@ impl Scrub for Records {
 
     async fn findings(&self) -> Result<Vec<ScrubFinding>> {
         let past = self.look_past(keys::SCRUB_FOUND, None, 2 * FINDINGS_KEPT).await?;
-        past.entries
-            .iter()
-            .map(|(key, entry)| Ok(decode::<Versioned<ScrubFinding>>(key, entry)?.value))
-            .collect()
+        let mut findings = Vec::with_capacity(past.entries.len());
+        for (key, entry) in &past.entries {
+            match decode::<Versioned<ScrubFinding>>(key, entry) {
+                Ok(found) => findings.push(found.value),
+                Err(error) => tracing::error!(key, %error, "a finding of the scrub cannot be read"),
+            }
+        }
+        Ok(findings)
     }
 }

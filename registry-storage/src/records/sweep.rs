@@ -54,8 +54,11 @@ impl Records {
         {
             return Ok(true);
         }
+        if self.sweep_loose(repository, limit).await? {
+            return Ok(true);
+        }
         for table in [
-            "tag", "tagged", "parent", "referrer", "children", "content", "history", "trim",
+            "loose", "tag", "tagged", "parent", "referrer", "children", "content", "history", "trim",
         ] {
             let past = self
                 .look_past(&format!("{table}/{repository}/"), None, limit)
@@ -77,6 +80,24 @@ impl Records {
             }
         }
         Ok(false)
+    }
+
+    /// Takes what was noted of manifests without a tag, and its entries in the queue. Whether there was any.
+    async fn sweep_loose(&self, repository: &str, limit: usize) -> Result<bool> {
+        let table = keys::loose_of(repository);
+        let found = self.scan_past(&table, None, limit).await?;
+        let mut txn = Txn::new().named("sweep_repository");
+        for (key, entry) in &found {
+            if let (Ok(digest), Ok(loose)) = (key[table.len()..].parse(), decode::<values::Loose>(key, entry))
+            {
+                txn = txn.delete(keys::loosened(loose.since, repository, &digest));
+            }
+            txn = txn.delete(key);
+        }
+        if !found.is_empty() {
+            self.commit(txn).await?;
+        }
+        Ok(!found.is_empty())
     }
 
     /// Cleans up a piece of a deleted repository, and at the end takes it off the list. A damaged entry of that list

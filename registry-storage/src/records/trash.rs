@@ -166,8 +166,12 @@ impl Records {
             txn = txn.not_before(due);
         }
         let read = (&trashed, &entry);
+        let fate = match name {
+            Some(_) => Fate::Gone,
+            None => Fate::Purged,
+        };
         let taken = self
-            .take_from_trash(txn, repository, digest, read, Fate::Purged, now)
+            .take_from_trash(txn, repository, digest, read, fate, now)
             .await;
         let Attempt::Done(taken) = self.unless_gone(&key, &entry, taken).await? else {
             return Ok(Attempt::Again);

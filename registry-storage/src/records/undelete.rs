@@ -318,6 +318,15 @@ impl Undo for Records {
         }
     }
 
+    async fn purge_tag(&self, ctx: &Context, repository: &RepositoryName, tag: &Tag) -> Result<()> {
+        let id = self.known(repository).await?.id;
+        let purged: Result<bool> = attempt!(self.try_purge_tag(ctx, &id, tag, None));
+        match purged? {
+            true => Ok(()),
+            false => Err(not_in_the_trash(&Reference::Tag(tag.clone()))),
+        }
+    }
+
     async fn empty_trash(&self, ctx: &Context, repository: &RepositoryName, limit: usize) -> Result<bool> {
         let id = self.known(repository).await?.id;
         self.purge_all(ctx, &id, limit).await

@@ -196,7 +196,7 @@ pub(super) enum Fate {
     Trash,
     /// They go.
     Gone,
-    /// They go out of the trash, or with their repository: nothing of it comes back, so there is no grace.
+    /// They go with their repository: nobody was told anything there any more, so there is no grace.
     Purged,
     /// They give way, in one transaction, to those of another put of the same manifest, which names the same.
     Replaced,

@@ -7,6 +7,7 @@
 pub mod blobs;
 pub mod claims;
 pub mod collect;
+pub mod foresee;
 pub mod history;
 pub mod keeping;
 pub mod manifests;
@@ -51,6 +52,7 @@ macro_rules! manifest_store_suite {
             $crate::manifest_store_pieces_clauses!(pieces, $factory);
             $crate::manifest_store_keeping_clauses!(keeping, $factory);
             $crate::manifest_store_runs_clauses!(runs, $factory);
+            $crate::manifest_store_foresee_clauses!(foresee, $factory);
         }
     };
 }
@@ -213,6 +215,12 @@ impl Fixture {
         panic!("the collector never comes to an end");
     }
 
+    /// How many leases on the blob are recorded, over or not.
+    async fn leases(&self, bytes: &str) -> usize {
+        let explained = self.store.explain(&digest(bytes)).await;
+        explained.expect("an explanation").leases.len()
+    }
+
     /// What may be unlinked now.
     async fn doomed_now(&self) -> Vec<Location> {
         let doomed = self.store.doomed(None, 1000).await.expect("the doomed");
@@ -323,6 +331,7 @@ mod tests {
             include_str!("manifest_store/pieces.rs"),
             include_str!("manifest_store/keeping.rs"),
             include_str!("manifest_store/runs.rs"),
+            include_str!("manifest_store/foresee.rs"),
         ] {
             crate::testkit::assert_every_clause_is_stamped(source);
         }

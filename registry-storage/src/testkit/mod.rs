@@ -144,5 +144,5 @@ fn assert_every_clause_is_stamped(source: &str) {
         let stamped = source.lines().any(|line| line.trim() == format!("{name},"));
         assert!(stamped, "{name} is stamped by no macro");
     }
-    assert!(clauses > 5, "the suite was not found");
+    assert!(clauses > 2, "the suite was not found");
 }

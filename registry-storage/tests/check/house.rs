@@ -1,7 +1,9 @@
 //! A registry in a directory, with some of everything in it.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use registry_core::auth::Identity;
 use registry_core::runtime::Threads;
@@ -250,6 +252,31 @@ impl House {
         record["id"].as_str().unwrap().to_owned()
     }
 
+    /// Makes every file of blobs as old as anything that nobody writes any more.
+    pub(crate) fn age(&self) {
+        for directory in fs::read_dir(self.directory.join("blobs")).unwrap() {
+            let directory = directory.unwrap().path();
+            if directory.is_dir() {
+                for file in fs::read_dir(directory).unwrap() {
+                    age(&file.unwrap().path());
+                }
+            }
+        }
+    }
+
+    /// A file that nothing names.
+    pub(crate) fn orphan(&self, name: &str, content: &[u8]) -> PathBuf {
+        let directory = self.directory.join("blobs").join(&name[..2]);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(name), content).unwrap();
+        directory.join(name)
+    }
+
+    /// What has been given to the collector to unlink.
+    pub(crate) async fn is_doomed(&self, name: &str) -> bool {
+        self.keys("doomed/").await.iter().any(|key| key.ends_with(name))
+    }
+
     /// The file of a blob.
     pub(crate) async fn file(&self, digest: &Digest) -> PathBuf {
         let record: serde_json::Value =
@@ -258,6 +285,49 @@ impl House {
             .join("blobs")
             .join(record["location"]["file"].as_str().unwrap())
     }
+}
+
+/// Changes a byte of what the engine's file holds of a record, in all versions of it that are there; `at` counts from its
+/// key's first byte.
+fn flip(directory: &Path, key: &str, at: usize, bits: u8, is_there: impl Fn(&[u8], usize) -> bool) {
+    let path = directory.join("records/data.mdb");
+    let mut file = fs::read(&path).unwrap();
+    let needle = [b"\x01", key.as_bytes()].concat();
+    let places: Vec<usize> = (0..file.len() - needle.len())
+        .filter(|at| file[*at..].starts_with(&needle) && is_there(&file, *at))
+        .collect();
+    assert!(!places.is_empty(), "{key}");
+    for place in places {
+        file[place + 1 + at] ^= bits;
+    }
+    fs::write(&path, file).unwrap();
+}
+
+/// Flips a bit in the value of a record of a store that is closed.
+pub(crate) fn flip_value(directory: &Path, key: &str) {
+    // Behind the key: the checksum, the stamp, then the value.
+    flip(directory, key, key.len() + 13, 4, is_in_leaf);
+}
+
+/// Flips bits in the key of a record of a store that is closed.
+pub(crate) fn flip_key(directory: &Path, key: &str, at: usize, bits: u8) {
+    flip(directory, key, at, bits, |_, _| true);
+}
+
+/// Whether a place of LMDB's file is in a page of records. In a page that leads to others a key has no value behind
+/// it but the next entry, and LMDB follows what that says wherever it leads.
+fn is_in_leaf(file: &[u8], at: usize) -> bool {
+    const PAGE: usize = 4096;
+    const LEAF: u8 = 2;
+    // The flags are behind the page's number and a field of two bytes.
+    let flags = at / PAGE * PAGE + 10;
+    file[flags] & LEAF != 0
+}
+
+/// Makes a file as old as anything that nobody writes any more.
+pub(crate) fn age(path: &Path) {
+    let long_ago = SystemTime::now() - Duration::from_secs(10 * 24 * 3600);
+    File::open(path).unwrap().set_modified(long_ago).unwrap();
 }
 
 #[track_caller]

@@ -146,6 +146,15 @@ impl House {
             .await
     }
 
+    /// What is said of a manifest without its bytes.
+    pub(crate) async fn head(&self, repository: &str, reference: &Reference) -> Result<Digest> {
+        let found = self
+            .registry
+            .stat_manifest(&self.reader, &name(repository), reference)
+            .await;
+        found.map(|info| info.digest)
+    }
+
     pub(crate) async fn read(&self, repository: &str, content: &[u8]) -> Result<Vec<u8>, ErrorKind> {
         self.read_part(repository, &Digest::sha256(content), None).await
     }

@@ -193,13 +193,17 @@ fn a_manifest_whose_bytes_are_damaged_is_an_error_that_says_so_until_it_is_put_a
         house.put("a", "other", &image(SMALL, " ")).await.unwrap();
         house.damage_value(manifest.as_bytes());
         for reference in [tag("v1"), Reference::Digest(digest)] {
-            let why = house.pull("a", &reference).await.unwrap_err();
-            assert_eq!(why.kind(), ErrorKind::Internal);
-            let message = why.message();
-            assert!(
-                message.contains(&digest.to_string()) && message.contains("push it again"),
-                "{message}"
-            );
+            for why in [
+                house.pull("a", &reference).await.unwrap_err(),
+                house.head("a", &reference).await.unwrap_err(),
+            ] {
+                assert_eq!(why.kind(), ErrorKind::Internal);
+                let message = why.message();
+                assert!(
+                    message.contains(&digest.to_string()) && message.contains("push it again"),
+                    "{message}"
+                );
+            }
         }
         house.pull("a", &tag("other")).await.unwrap();
         house.put("a", "v1", &manifest).await.unwrap();
@@ -225,11 +229,16 @@ fn manifest_bytes_that_are_others_or_gone_are_not_served() {
             Txn::new().delete(key),
         ] {
             house.kv.commit(txn).await.unwrap();
-            let why = house.pull("a", &tag("v1")).await.unwrap_err();
-            assert_eq!(why.kind(), ErrorKind::Internal);
-            assert!(why.message().contains("push it again"), "{why}");
-            house.put("a", "v1", &manifest).await.unwrap();
+            for why in [
+                house.pull("a", &tag("v1")).await.unwrap_err(),
+                house.head("a", &tag("v1")).await.unwrap_err(),
+            ] {
+                assert_eq!(why.kind(), ErrorKind::Internal);
+                assert!(why.message().contains("push it again"), "{why}");
+            }
+            let digest = house.put("a", "v1", &manifest).await.unwrap();
             house.pull("a", &tag("v1")).await.unwrap();
+            assert_eq!(house.head("a", &tag("v1")).await.unwrap(), digest);
         }
     });
 }

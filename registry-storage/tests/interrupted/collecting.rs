@@ -1,9 +1,11 @@
 //! Collecting.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use registry_core::store::{BlobStore, Collected, ManifestStore, Reclaim};
-use registry_core::{ErrorKind, MountFrom, PutManifest, Reference, Registry, once};
+use registry_core::store::{BlobStore, Collected, Kv, ManifestStore, Reclaim, Txn};
+use registry_core::{Digest, ErrorKind, MountFrom, PutManifest, Reference, Registry, once};
+use registry_storage::testkit::block_on;
 
 use crate::harness::*;
 
@@ -229,9 +231,8 @@ fn a_tag_set_while_its_manifest_goes_by_policy_leads_to_a_whole_image() {
             .put_manifest(&house.ctx, &name("a"), untagged)
             .await
             .unwrap();
-        while house.records.follow(10).await.unwrap() {}
-        let now = house.records.time().await.unwrap();
-        let found = house.records.untagged(now, None, 10).await.unwrap().remove(0);
+        house.clock.advance(HOUR);
+        let found = untagged_for(&house, std::time::Duration::ZERO).await.remove(0);
         let (other, write) = (
             house.clone(),
             PutManifest::tagged(tag("t"), OCI, image(&blob, "")),
@@ -256,6 +257,65 @@ fn a_tag_set_while_its_manifest_goes_by_policy_leads_to_a_whole_image() {
             assert_eq!(manifest.unwrap().info.digest, found.digest);
             assert_eq!(house.read("a", &blob.digest).await.as_deref(), Ok(&b"layer"[..]));
         }
+        interrupted
+    });
+}
+
+/// Manifests that the policy would take that leaves them for so long.
+async fn untagged_for(house: &House, kept: std::time::Duration) -> Vec<registry_core::store::Untagged> {
+    while house.records.follow(10).await.unwrap() {}
+    let until = house.records.time().await.unwrap() - kept;
+    house.records.untagged(until, None, 10).await.unwrap()
+}
+
+#[test]
+fn what_loses_its_last_tag_as_the_policy_comes_by_stays_for_the_policys_time() {
+    block_on(async {
+        let house = house();
+        let blob = house.push("a", b"layer").await;
+        for of_it in ["one", "other"] {
+            house.tag("a", of_it, &image(&blob, "")).await;
+        }
+        let gone = tag("one");
+        let registry = &house.registry;
+        registry.delete_tag(&house.ctx, &name("a"), &gone).await.unwrap();
+        house.clock.advance(3 * HOUR);
+        let found = untagged_for(&house, HOUR).await;
+        registry
+            .delete_tag(&house.ctx, &name("a"), &tag("other"))
+            .await
+            .unwrap();
+        for untagged in &found {
+            assert!(
+                !house.records.delete_untagged(untagged).await.unwrap(),
+                "it had a tag until now"
+            );
+        }
+        house.clock.advance(3 * HOUR);
+        let found = untagged_for(&house, HOUR).await;
+        assert!(house.records.delete_untagged(&found[0]).await.unwrap());
+    });
+}
+
+#[test]
+fn a_put_that_slept_on_its_way_does_not_shorten_the_policys_time() {
+    at_every_point(async |house, at| {
+        let blob = house.push("a", b"layer").await;
+        house.tag("a", "t", &image(&blob, "")).await;
+        let clock = house.clock.clone();
+        let asleep = async move { clock.advance(std::time::Duration::from_secs(30 * 60)) };
+        house.interrupted.arm(at, Box::pin(asleep));
+        let other = PutManifest::tagged(tag("t"), OCI, image(&blob, r#","annotations":{"n":"2"}"#));
+        house
+            .slow
+            .put_manifest(&house.ctx, &name("a"), other)
+            .await
+            .unwrap();
+        let interrupted = !house.interrupted.disarm();
+        house.clock.advance(HOUR - std::time::Duration::from_secs(1));
+        assert!(untagged_for(&house, HOUR).await.is_empty(), "interrupted at {at}");
+        house.clock.advance(HOUR);
+        assert_eq!(untagged_for(&house, HOUR).await.len(), 1);
         interrupted
     });
 }
@@ -294,6 +354,161 @@ fn a_manifest_put_while_its_blob_is_collected_without_grace_is_whole_or_refused(
                 assert_eq!(house.read("a", &blob.digest).await.as_deref(), Ok(&b"layer"[..]));
             }
         }
+        interrupted
+    });
+}
+
+/// Most writes of a transaction that cleans up: many fewer than any engine takes.
+const FEW: usize = 10_000;
+
+#[test]
+fn a_blob_with_very_many_leases_is_collected_in_small_transactions() {
+    block_on(async {
+        for is_named in [true, false] {
+            let house = house();
+            let blob = house.push("a", b"layer").await;
+            if is_named {
+                house.tag("a", "t", &image(&blob, "")).await;
+            }
+            let entry = to_due(&house).await;
+            let end = entry.due.0;
+            let many = (0..12_000_u32).fold(Txn::new(), |txn, n| {
+                txn.put(
+                    format!("lease/{}/{end:016}/{n:032x}", blob.digest),
+                    &b"{\"v\":1}"[..],
+                )
+            });
+            house.kv.commit(many).await.unwrap();
+            let done = house.slow_records.collect(&entry).await.unwrap();
+            let expected = match is_named {
+                true => Collected::Dropped,
+                false => Collected::Condemned,
+            };
+            assert_eq!(done, expected);
+            assert!(house.interrupted.largest.load(Ordering::SeqCst) <= FEW);
+            assert!(house.kv.scan("lease/", None, 1).await.unwrap().is_empty());
+        }
+    });
+}
+
+#[test]
+fn the_feed_is_followed_in_small_transactions_however_much_was_about_what_was_deleted() {
+    block_on(async {
+        let house = house();
+        let blob = house.push("a", b"layer").await;
+        let mut subjects = Vec::new();
+        for n in 0..12 {
+            subjects.push(
+                house
+                    .tag(
+                        "a",
+                        &format!("t{n}"),
+                        &image(&blob, &format!(r#","annotations":{{"n":"{n}"}}"#)),
+                    )
+                    .await,
+            );
+        }
+        let tagged = house.kv.scan("tag/", None, 1).await.unwrap();
+        let id = tagged[0].0.split('/').nth(1).unwrap().to_owned();
+        for subject in &subjects {
+            let about = (0..1000).fold(Txn::new(), |txn, n| {
+                let referrer = Digest::sha256(format!("{subject} {n}").as_bytes());
+                txn.put(format!("referrer/{id}/{subject}/{referrer}"), &b"{}"[..])
+            });
+            house.kv.commit(about).await.unwrap();
+            house
+                .registry
+                .delete_manifest(&house.ctx, &name("a"), subject)
+                .await
+                .unwrap();
+        }
+        while house.slow_records.follow(1000).await.unwrap() {}
+        let loose = house
+            .kv
+            .scan(&format!("loose/{id}/"), None, usize::MAX)
+            .await
+            .unwrap();
+        assert!(loose.len() >= 12_000, "{}", loose.len());
+        let largest = house.interrupted.largest.load(Ordering::SeqCst);
+        assert!(largest <= FEW, "{largest}");
+    });
+}
+
+#[test]
+fn looking_for_what_may_be_unlinked_reads_what_may() {
+    block_on(async {
+        let house = house();
+        let mut doomed = Txn::new();
+        let now = house.clock.now();
+        for n in 0..3000_u64 {
+            // A few of them are over.
+            let not_before = match n % 1000 {
+                0 => now.0,
+                _ => now.0 + 1000 + n,
+            };
+            let record = format!(r#"{{"v":1,"location":{{"object":"{n:04}"}},"not_before":{not_before}}}"#);
+            doomed = doomed.put(format!("doomed/object:{n:04}"), record);
+        }
+        house.kv.commit(doomed).await.unwrap();
+        let records = &house.slow_records;
+        // As an earlier version left them, so that the first look puts them in order.
+        assert_eq!(records.doomed(None, 100).await.unwrap().len(), 3);
+        let before = house.interrupted.read.load(Ordering::SeqCst);
+        let due = records.doomed(None, 100).await.unwrap();
+        assert_eq!(due.len(), 3);
+        let read = house.interrupted.read.load(Ordering::SeqCst) - before;
+        assert!(read <= 110, "{read} of 3000 were read");
+        for doomed in &due {
+            records.clear_doomed(doomed).await.unwrap();
+        }
+        assert!(records.doomed(None, 100).await.unwrap().is_empty());
+        for table in ["doomed/", "unlink/"] {
+            assert_eq!(house.kv.scan(table, None, usize::MAX).await.unwrap().len(), 2997);
+        }
+    });
+}
+
+#[test]
+fn a_head_of_a_manifest_reads_one_record_more_than_its_name_leads_to() {
+    block_on(async {
+        let house = house();
+        let blob = house.push("a", b"layer").await;
+        let digest = house.tag("a", "t", &image(&blob, "")).await;
+        for (reference, records) in [(Reference::Tag(tag("t")), 4), (Reference::Digest(digest), 3)] {
+            let before = house.interrupted.read.load(Ordering::SeqCst);
+            let found = house.slow.stat_manifest(&house.ctx, &name("a"), &reference).await;
+            assert_eq!(found.unwrap().digest, digest);
+            let read = house.interrupted.read.load(Ordering::SeqCst) - before;
+            assert_eq!(read, records, "name, tag, manifest, and its bytes");
+        }
+    });
+}
+
+async fn to_due(house: &House) -> registry_core::store::Pending {
+    house.clock.advance(48 * HOUR);
+    house.records.due(None, 1).await.unwrap().pop().unwrap()
+}
+
+#[test]
+fn a_sweep_of_pieces_to_which_others_are_faster_is_no_failure() {
+    at_every_point(async |house, at| {
+        let (blob, layer) = (house.push("a", b"config").await, house.push("a", b"layer").await);
+        let layers = format!(
+            r#"[{{"mediaType":"x/y","digest":"{}","size":{}}}]"#,
+            layer.digest, layer.size
+        );
+        let manifest = image(&blob, "").replace("[]", &layers);
+        let digest = house.tag("a", "t", &manifest).await;
+        let records = house.records.clone().in_pieces_of(1);
+        let deleted = records.delete_manifest(&house.ctx, &name("a"), &digest).await;
+        deleted.unwrap();
+        let faster = async move {
+            let _more = records.sweep_manifests(1).await.unwrap();
+        };
+        house.interrupted.arm(at, Box::pin(faster));
+        house.slow_records.sweep_manifests(1).await.unwrap();
+        let interrupted = !house.interrupted.disarm();
+        while house.records.sweep_manifests(1).await.unwrap() {}
         interrupted
     });
 }

@@ -27,6 +27,10 @@ pub(crate) struct Interrupted {
     /// How many calls go by before it happens.
     pub(crate) countdown: AtomicUsize,
     pub(crate) interruption: Mutex<Option<BoxFuture<'static, ()>>>,
+    /// Writes of the largest transaction that was committed.
+    pub(crate) largest: AtomicUsize,
+    /// How many records were read.
+    pub(crate) read: AtomicUsize,
 }
 
 impl Interrupted {
@@ -55,6 +59,7 @@ impl Interrupted {
 impl Kv for Interrupted {
     async fn get(&self, key: &str) -> Result<Option<Entry>, KvError> {
         self.call().await;
+        self.read.fetch_add(1, Ordering::SeqCst);
         self.inner.get(key).await
     }
 
@@ -65,7 +70,9 @@ impl Kv for Interrupted {
         limit: usize,
     ) -> Result<Vec<(String, Entry)>, KvError> {
         self.call().await;
-        self.inner.scan(prefix, after, limit).await
+        let page = self.inner.scan(prefix, after, limit).await?;
+        self.read.fetch_add(page.len(), Ordering::SeqCst);
+        Ok(page)
     }
 
     async fn now(&self) -> Result<Timestamp, KvError> {
@@ -75,6 +82,7 @@ impl Kv for Interrupted {
 
     async fn commit(&self, txn: Txn) -> Result<Stamp, KvError> {
         self.call().await;
+        self.largest.fetch_max(txn.writes.len(), Ordering::SeqCst);
         self.inner.commit(txn).await
     }
 }
@@ -127,6 +135,8 @@ pub(crate) fn house_with(inline_max: usize) -> House {
         inner: kv.clone(),
         countdown: AtomicUsize::new(0),
         interruption: Mutex::new(None),
+        largest: AtomicUsize::new(0),
+        read: AtomicUsize::new(0),
     });
     let stack = |kv: Arc<dyn Kv>| {
         let records = Records::new(kv, runtime.clone(), Lifetimes::default());

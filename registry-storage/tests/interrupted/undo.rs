@@ -393,3 +393,46 @@ fn a_tag_is_rolled_back_to_what_is_there_and_to_what_is_in_the_trash() {
         assert!(found.is_ok());
     });
 }
+
+#[test]
+fn a_blob_that_is_given_up_while_what_named_it_comes_back_is_kept_or_comes_back_too() {
+    at_every_point(async |house, at| {
+        let blob = house.push("a", b"layer").await;
+        let layer = house.push("a", b"another").await;
+        let layers = format!(
+            r#"[{{"mediaType":"x/y","digest":"{}","size":{}}}]"#,
+            layer.digest, layer.size
+        );
+        let manifest = image(&blob, "").replace("[]", &layers);
+        let digest = house.tag("a", "t", &manifest).await;
+        let records = house.records.clone().in_pieces_of(1);
+        let deleted = records.delete_manifest(&house.ctx, &name("a"), &digest).await;
+        deleted.unwrap();
+        let other = house.clone();
+        house.interrupted.arm(
+            at,
+            Box::pin(async move {
+                let back = other
+                    .records
+                    .undelete(&other.ctx, &name("a"), &digest, None)
+                    .await;
+                back.unwrap();
+            }),
+        );
+        let given_up = house.slow.delete_blob(&house.ctx, &name("a"), &blob.digest).await;
+        let interrupted = !house.interrupted.disarm();
+        match interrupted {
+            // Whichever came first, the manifest is there.
+            true => {
+                assert!(given_up.is_ok() || given_up.unwrap_err().kind() == ErrorKind::InUse);
+                assert_eq!(house.at("a", "t").await, Ok(digest));
+                assert!(house.read("a", &blob.digest).await.is_ok(), "at {at}");
+            }
+            false => {
+                given_up.unwrap();
+                assert_eq!(house.read("a", &blob.digest).await, Err(ErrorKind::BlobUnknown));
+            }
+        }
+        interrupted
+    });
+}

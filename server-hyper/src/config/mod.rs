@@ -3,14 +3,17 @@
 //! [`Config::each`] is the one list of keys. The file's tables, the variables' names and the flags are all matched
 //! against it, so that a key exists for all of them or for none.
 
+mod choices;
+mod contradictions;
 mod explain;
+mod node;
 mod schema;
 mod sources;
 mod value;
 
+pub use choices::{AdminListen, Durability, Level, LogFormat};
 pub use explain::{ConfigError, Problem, Source};
-pub use schema::{
-    AdminListen, CollectorConfig, Config, Durability, Level, LimitsConfig, LogConfig, LogFormat, TlsConfig,
-};
+pub use node::Node;
+pub use schema::{CollectorConfig, Config, LimitsConfig, LogConfig, TlsConfig};
 pub use sources::{CONTROL_TOKEN, Flag, Loaded, load};
 pub use value::{Kind, Value};

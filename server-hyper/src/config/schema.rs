@@ -1,4 +1,4 @@
-//! The keys, their types, their defaults, and what must hold between them.
+//! The keys, their types, and their defaults.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
@@ -10,8 +10,9 @@ use registry_core::store::Lifetimes;
 use registry_gc::ScrubOptions;
 use registry_storage::kv::{EngineKind, OpenError};
 
-use super::explain::Problem;
-use super::value::{ADDRESS, Kind, Value, quote, words};
+use super::choices::{AdminListen, Durability, Level, LogFormat, ScrubInterval};
+use super::node::Node;
+use super::value::Value;
 use crate::server::Limits;
 use crate::stores::StoreOptions;
 use crate::tls::TlsError;
@@ -103,8 +104,10 @@ pub struct LimitsConfig {
 }
 
 /// The keys of `collector`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectorConfig {
+    /// What this node is called.
+    pub node: Node,
     /// The longest between two looks at the queue.
     pub interval: Duration,
     /// Steps at once.
@@ -133,161 +136,6 @@ impl ScrubConfig {
                 rate: NonZeroU64::new(self.rate)?,
                 interval,
             }),
-        }
-    }
-}
-
-/// How often a full pass of the scrub begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScrubInterval {
-    /// Never.
-    Off,
-    /// This long after the one before began.
-    Every(Duration),
-}
-
-impl Value for ScrubInterval {
-    fn kind(&self) -> Kind {
-        Kind::Text
-    }
-
-    fn allowed(&self) -> String {
-        format!("\"off\", or {}", Duration::ZERO.allowed())
-    }
-
-    fn set(&mut self, text: &str) -> bool {
-        let mut interval = Duration::ZERO;
-        *self = match text {
-            "off" => ScrubInterval::Off,
-            text if interval.set(text) => ScrubInterval::Every(interval),
-            _ => return false,
-        };
-        true
-    }
-
-    fn show(&self) -> String {
-        match self {
-            ScrubInterval::Off => quote("off"),
-            ScrubInterval::Every(interval) => interval.show(),
-        }
-    }
-}
-
-/// What an acknowledged write survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// The end of the process, a crash of the machine, and a power cut.
-    Strict,
-    /// The end of the process; of a crash of the machine or a power cut, only records.
-    Relaxed,
-}
-
-words!(Durability { "strict" => Durability::Strict, "relaxed" => Durability::Relaxed });
-
-impl Durability {
-    /// What it promises, and what it gives up, in a sentence.
-    pub fn promise(self) -> &'static str {
-        match self {
-            Durability::Strict => {
-                "strict; what is acknowledged was synced to the disk, and survives a crash and a power cut"
-            }
-            Durability::Relaxed => {
-                "relaxed; what is acknowledged survives the end of berth, but blobs pushed shortly before a crash of \
-                 the machine or a power cut may be unknown afterwards, until they are pushed again"
-            }
-        }
-    }
-}
-
-impl From<Durability> for registry_storage::Durability {
-    fn from(durability: Durability) -> Self {
-        match durability {
-            Durability::Strict => registry_storage::Durability::Strict,
-            Durability::Relaxed => registry_storage::Durability::Relaxed,
-        }
-    }
-}
-
-words!(EngineKind { "lmdb" => EngineKind::Lmdb, "sled" => EngineKind::Sled });
-words!(Verify {
-    "off" => Verify::Off,
-    "sampled" => Verify::Sampled,
-    "full" => Verify::Full,
-});
-
-/// Who reads the logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// People if standard error is a terminal, machines otherwise.
-    Auto,
-    /// People.
-    Human,
-    /// Machines.
-    Json,
-}
-
-words!(LogFormat { "auto" => LogFormat::Auto, "human" => LogFormat::Human, "json" => LogFormat::Json });
-
-/// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// What somebody must look at.
-    Error,
-    /// And what may become that.
-    Warn,
-    /// And each request.
-    Info,
-    /// And each connection that fails.
-    Debug,
-    /// Everything, of libraries too.
-    Trace,
-}
-
-words!(Level {
-    "error" => Level::Error,
-    "warn" => Level::Warn,
-    "info" => Level::Info,
-    "debug" => Level::Debug,
-    "trace" => Level::Trace,
-});
-
-/// Where operators ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminListen {
-    /// Port 5001 of loopback; a port that the system chooses if it chooses that of `listen` too.
-    Auto,
-    /// Nowhere.
-    Off,
-    /// Here.
-    At(SocketAddr),
-}
-
-impl Value for AdminListen {
-    fn kind(&self) -> Kind {
-        Kind::Text
-    }
-
-    fn allowed(&self) -> String {
-        format!("\"auto\", \"off\", or {ADDRESS}")
-    }
-
-    fn set(&mut self, text: &str) -> bool {
-        *self = match text {
-            "auto" => AdminListen::Auto,
-            "off" => AdminListen::Off,
-            address => match address.parse() {
-                Ok(address) => AdminListen::At(address),
-                Err(_) => return false,
-            },
-        };
-        true
-    }
-
-    fn show(&self) -> String {
-        match self {
-            AdminListen::Auto => quote("auto"),
-            AdminListen::Off => quote("off"),
-            AdminListen::At(address) => quote(&address.to_string()),
         }
     }
 }
@@ -327,6 +175,7 @@ impl Default for Config {
             },
             lifetimes: Lifetimes::default(),
             collector: CollectorConfig {
+                node: Node::default(),
                 interval: collector.interval,
                 workers: collector.workers as u32,
                 rate: collector.rate.unwrap_or(0),
@@ -372,6 +221,7 @@ impl Config {
         visit("lifetimes.longest_write", &mut self.lifetimes.longest_write);
         visit("lifetimes.longest_read", &mut self.lifetimes.longest_read);
         visit("lifetimes.undo", &mut self.lifetimes.undo);
+        visit("collector.node", &mut self.collector.node);
         visit("collector.interval", &mut self.collector.interval);
         visit("collector.workers", &mut self.collector.workers);
         visit("collector.rate", &mut self.collector.rate);
@@ -422,18 +272,21 @@ impl Config {
             engine: self.records_engine,
             durability: self.durability.into(),
             registry: self.registry_options(),
+            keep_format: false,
         }
     }
 
     /// How the collector works.
     pub fn collector_settings(&self) -> registry_gc::Settings {
         let CollectorConfig {
+            ref node,
             interval,
             workers,
             rate,
             untagged,
         } = self.collector;
         registry_gc::Settings {
+            node: node.name((!self.memory).then_some(&self.data)),
             interval,
             workers: workers as usize,
             rate: (rate > 0).then_some(rate),
@@ -469,127 +322,5 @@ impl Config {
                 Some((Ipv4Addr::LOCALHOST, if chosen { 0 } else { 5001 }).into())
             }
         }
-    }
-
-    /// What cannot be so, beyond what each value allows: key and reason.
-    pub(super) fn contradictions(&self) -> Vec<(&'static str, String)> {
-        let mut found = Vec::new();
-        let mut claim = |holds: bool, key, why: String| {
-            if !holds {
-                found.push((key, why));
-            }
-        };
-        let tls = &self.tls;
-        claim(
-            tls.certificate.is_none() || tls.key.is_some(),
-            "tls.certificate",
-            "a certificate needs its key; set tls.key too".into(),
-        );
-        claim(
-            tls.key.is_none() || tls.certificate.is_some(),
-            "tls.key",
-            "a key needs its certificate; set tls.certificate too".into(),
-        );
-        claim(
-            !self.admin_tls || tls.certificate.is_some(),
-            "admin.tls",
-            "TLS needs a certificate; set tls.certificate too".into(),
-        );
-        let limits = &self.limits;
-        for (key, value, least, most) in [
-            ("limits.connections", limits.connections, 1, 1_000_000),
-            ("limits.header_bytes", limits.header_bytes, 8192, 1 << 20),
-            ("limits.streams", limits.streams, 1, 10_000),
-            ("limits.reset_streams", limits.reset_streams, 1, 10_000),
-            ("limits.page_size", limits.page_size, 1, 10_000),
-            ("collector.workers", self.collector.workers, 1, 1000),
-        ] {
-            claim(
-                (least..=most).contains(&value),
-                key,
-                format!("{value} is not between {least} and {most}"),
-            );
-        }
-        let lifetimes = &self.lifetimes;
-        for (key, value) in [
-            ("tls.reload", tls.reload),
-            ("limits.header_timeout", limits.header_timeout),
-            ("limits.body_idle_timeout", limits.body_idle_timeout),
-            ("lifetimes.grace", lifetimes.grace),
-            ("lifetimes.bucket", lifetimes.bucket),
-            ("lifetimes.second_delay", lifetimes.second_delay),
-            ("lifetimes.upload_idle", lifetimes.upload_idle),
-            ("lifetimes.longest_write", lifetimes.longest_write),
-            ("lifetimes.longest_read", lifetimes.longest_read),
-            ("collector.interval", self.collector.interval),
-        ] {
-            claim(!value.is_zero(), key, "must be longer than nothing".into());
-        }
-        claim(
-            self.collector.untagged.is_none_or(|kept| !kept.is_zero()),
-            "collector.untagged",
-            "must be longer than nothing; \"\" keeps them for ever".into(),
-        );
-        claim(
-            self.scrub.rate >= 1024,
-            "scrub.rate",
-            format!(
-                "{} is less than 1024 bytes per second; to have no scrub, set scrub.interval = \"off\"",
-                self.scrub.rate
-            ),
-        );
-        claim(
-            self.scrub.interval != ScrubInterval::Every(Duration::ZERO),
-            "scrub.interval",
-            "must be longer than nothing".into(),
-        );
-        let (bucket, grace) = (lifetimes.bucket, lifetimes.grace);
-        claim(
-            bucket <= grace,
-            "lifetimes.bucket",
-            format!(
-                "{} is longer than lifetimes.grace, which is {}",
-                bucket.show(),
-                grace.show()
-            ),
-        );
-        let (delay, read) = (lifetimes.second_delay, lifetimes.longest_read);
-        claim(
-            delay >= read,
-            "lifetimes.second_delay",
-            format!(
-                "{} is shorter than lifetimes.longest_read, which is {}",
-                delay.show(),
-                read.show()
-            ),
-        );
-        found
-    }
-
-    /// Whether the registry may be opened to those who can reach it.
-    ///
-    /// # Errors
-    /// Says what to do: there are no accounts yet, so it opens to everybody or not at all.
-    pub fn admission(&self) -> Result<(), Problem> {
-        if self.allow_anonymous {
-            return Ok(());
-        }
-        let beyond = self.listen.iter().find(|address| !address.ip().is_loopback());
-        Err(match beyond {
-            Some(address) => Problem::of(
-                "listen",
-                format!(
-                    "{address} can be reached from other machines, and without accounts everybody there could push, \
-                     pull and delete; set `listen` to an address of loopback, or pass --allow-anonymous if all of \
-                     them may"
-                ),
-            ),
-            None => Problem::of(
-                "allow_anonymous",
-                "there are no accounts yet, so the registry opens to everybody who can reach it or not at all; pass \
-                 --allow-anonymous (or set `allow_anonymous = true`) if all of them may push, pull and delete"
-                    .to_owned(),
-            ),
-        })
     }
 }

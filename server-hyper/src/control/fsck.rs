@@ -1,12 +1,13 @@
 //! `{"fsck":{…}}`: checks the records and the blobs, and repairs them.
 
+use std::future::{Future as _, poll_fn};
 use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
 use registry_storage::records::check::{Finding, Options, Report, Told, Usage};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
 use super::{Failure, Lines};
 use crate::stores::Stores;
@@ -50,31 +51,30 @@ impl Fsck {
     }
 }
 
-/// Checks, and says all that is found. The check stands still while the client does not take what was found.
+/// Checks, and says all that is found. The check lets others run after each finding, and stands still while the client
+/// does not take it: so no more than one waits here.
 pub(super) async fn fsck(request: Fsck, stores: &Stores, lines: &Lines) -> Result<Report, Failure> {
-    let (sender, mut found) = mpsc::unbounded_channel();
-    let mut tell = |told: Told<'_>| {
-        let what = match told {
-            Told::Progress(report) => return lines.progress(report),
-            Told::Found(finding) => Found::Finding(finding.clone()),
-            Told::Usage(usage) => Found::Usage(usage.clone()),
-        };
-        // The receiver lives as long as the check.
-        let _gone = sender.send(what);
+    let told = Mutex::new(Vec::new());
+    let waiting = || told.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut tell = |what: Told<'_>| match what {
+        Told::Progress(report) => lines.progress(report),
+        Told::Found(finding) => waiting().push(Found::Finding(finding.clone())),
+        Told::Usage(usage) => waiting().push(Found::Usage(usage.clone())),
     };
-    let report = {
-        let mut check = pin!(stores.check(request.options(), &mut tell));
-        loop {
-            match select(pin!(found.recv()), check.as_mut()).await {
-                Either::Left((Some(what), _)) => lines.found(what).await?,
-                Either::Left((None, check)) => break check.await?,
-                Either::Right((report, _)) => break report?,
-            }
+    let mut check = pin!(stores.check(request.options(), &mut tell));
+    loop {
+        let ended = poll_fn(|context| match check.as_mut().poll(context) {
+            Poll::Ready(report) => Poll::Ready(Some(report)),
+            Poll::Pending if waiting().is_empty() => Poll::Pending,
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await;
+        let found = std::mem::take(&mut *waiting());
+        for what in found {
+            lines.found(what).await?;
         }
-    };
-    found.close();
-    while let Some(what) = found.recv().await {
-        lines.found(what).await?;
+        if let Some(report) = ended {
+            return Ok(report?);
+        }
     }
-    Ok(report)
 }

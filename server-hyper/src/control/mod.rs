@@ -16,13 +16,15 @@ mod fsck;
 mod gc;
 mod http;
 mod line;
+mod scrub;
 mod snapshot;
 mod socket;
 mod token;
+mod trash;
 mod undo;
 mod version;
 
-use registry_core::{Digest, Reference, RepositoryName, Tag};
+use registry_core::{Digest, Reference, RepositoryName, Tag, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,10 +33,12 @@ pub use fsck::{Found, Fsck};
 pub use gc::Collect;
 pub use http::Endpoint;
 pub use line::{Line, Lines, answer};
+pub use scrub::{Damaged, Scrubbing, Settings, Standing};
 pub use snapshot::Held;
 pub use socket::{SOCKET, Socket};
 pub use token::{TOKEN, Token, TokenError};
-pub use undo::{InTrash, Listed, RolledBack};
+pub use trash::InTrash;
+pub use undo::{Listed, RolledBack};
 pub use version::Version;
 
 use crate::stores::Stores;
@@ -79,6 +83,21 @@ pub enum Request {
         /// Of this repository.
         repository: RepositoryName,
     },
+    /// Which repositories have anything in their trash; a name for each as found, and a [`Listed`].
+    Trashes {},
+    /// Take out of the trash for good what was deleted by then; an [`InTrash`] for each that went as found, and a
+    /// [`Listed`].
+    Purge {
+        /// Of this repository.
+        repository: RepositoryName,
+        /// Only this manifest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<Digest>,
+        /// What was deleted later stays: whoever asks has not seen it.
+        until: Timestamp,
+    },
+    /// How far the scrub is; a [`Damaged`] for each of its findings as found, and a [`Scrubbing`].
+    Scrub {},
     /// The moves of a tag, the last first; a [`TagChange`](registry_core::store::TagChange) for each as found, and a
     /// [`Listed`].
     History {
@@ -123,7 +142,14 @@ async fn perform(request: Request, stores: &Stores, lines: &Lines) -> Result<Val
             repository,
             reference,
         } => undo::undelete(&repository, &reference, stores).await,
-        Request::Trash { repository } => undo::trash(&repository, stores, lines).await,
+        Request::Trash { repository } => trash::trash(&repository, stores, lines).await,
+        Request::Trashes {} => trash::trashes(stores, lines).await,
+        Request::Purge {
+            repository,
+            digest,
+            until,
+        } => trash::purge(&repository, digest, until, stores, lines).await,
+        Request::Scrub {} => scrub::scrub(stores, lines).await,
         Request::History {
             repository,
             tag,

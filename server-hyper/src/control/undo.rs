@@ -1,9 +1,9 @@
-//! `{"undelete":…}`, `{"trash":…}`, `{"history":…}` and `{"roll_back":…}`: what was deleted or moved, and back again.
+//! `{"undelete":…}`, `{"history":…}` and `{"roll_back":…}`: what was deleted or moved, and back again.
 
 use std::sync::Arc;
 
 use registry_core::auth::Identity;
-use registry_core::store::{DeletedTag, Order, TagChange, Trashed, Undeleted, Undo, roll_back as put_back};
+use registry_core::store::{Order, TagChange, Trashed, Undeleted, Undo, roll_back as put_back};
 use registry_core::{Context, Digest, ErrorKind, Expect, Reference, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,19 +13,9 @@ use super::line::{Lines, result};
 use crate::stores::Stores;
 
 /// How many entries of a list are read at once.
-const PAGE: usize = 100;
+pub(super) const PAGE: usize = 100;
 /// Who the events and the history name for what is done here.
 const OPERATOR: &str = "operator";
-
-/// What is in the trash of a repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InTrash {
-    /// A manifest, with the tags that it lost.
-    Manifest(Trashed),
-    /// A tag that was deleted on its own.
-    Tag(DeletedTag),
-}
 
 /// How much a list had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +38,7 @@ pub struct RolledBack {
     pub to: Digest,
 }
 
-fn operator() -> Context {
+pub(super) fn operator() -> Context {
     Context::request(Identity::Named(Arc::from(OPERATOR)), "control")
 }
 
@@ -129,40 +119,6 @@ async fn deleted_at(
         after = page.items.last().map(|deleted| deleted.tag.clone());
         if !page.more {
             return Ok(None);
-        }
-    }
-}
-
-/// Tells all that is in the trash of a repository, each an [`InTrash`]; the result is a [`Listed`].
-pub(super) async fn trash(
-    repository: &RepositoryName,
-    stores: &Stores,
-    lines: &Lines,
-) -> Result<Value, Failure> {
-    let undo = &*stores.undo;
-    let mut listed = Listed::default();
-    let mut after = None;
-    loop {
-        let page = undo.list_trash(repository, after.as_ref(), PAGE).await?;
-        after = page.items.last().map(|trashed| trashed.digest);
-        for trashed in page.items {
-            listed.count += 1;
-            lines.found(InTrash::Manifest(trashed)).await?;
-        }
-        if !page.more {
-            break;
-        }
-    }
-    let mut after = None;
-    loop {
-        let page = undo.list_deleted_tags(repository, after.as_ref(), PAGE).await?;
-        after = page.items.last().map(|deleted| deleted.tag.clone());
-        for deleted in page.items {
-            listed.count += 1;
-            lines.found(InTrash::Tag(deleted)).await?;
-        }
-        if !page.more {
-            return result(listed);
         }
     }
 }

@@ -4,18 +4,18 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use registry_core::store::Undo;
+use registry_core::store::{Undo, roll_back};
 use registry_core::{
-    ByteStream, Children, Context, Digest, ErrorKind, MountFrom, PutManifest, Registry, RepositoryName,
-    Result, Tag, UploadId, once,
+    ByteStream, Children, Context, Digest, ErrorKind, Expect, MountFrom, PutManifest, Registry,
+    RepositoryName, Result, Tag, UploadId, once,
 };
 use registry_storage::testkit::disk::Dice;
 use registry_storage::testkit::read_all;
 
+use super::code::Code;
 use super::library::Made;
 use super::lock;
 use super::scheduler::pause;
-use super::world::Code;
 
 /// One thing that a client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +38,15 @@ pub(super) enum Op {
     DeleteBlob,
     DeleteRepository,
     Undelete,
+    UndeleteTag,
+    RollBack,
     Purge,
+    /// Push, pull what was pushed, and give it up: as a probe does.
+    TryOut,
 }
 
 impl Op {
-    const ALL: [Op; 18] = [
+    const ALL: [Op; 21] = [
         Op::Push,
         Op::PushInParts,
         Op::LeaveUpload,
@@ -60,7 +64,10 @@ impl Op {
         Op::DeleteBlob,
         Op::DeleteRepository,
         Op::Undelete,
+        Op::UndeleteTag,
+        Op::RollBack,
         Op::Purge,
+        Op::TryOut,
     ];
 
     /// What is done in a world: some of all, since a world in which everything happens hides what takes a few things
@@ -72,19 +79,6 @@ impl Op {
         menu.push(*dice.pick(&[Op::Push, Op::PushImage, Op::PushInParts]));
         if menu.contains(&Op::Undelete) || menu.contains(&Op::Purge) {
             menu.extend([Op::PushImage, Op::DeleteManifest]);
-        }
-        if menu.contains(&Op::PutIndex) && dice.once_in(2) {
-            let mut few = vec![
-                Op::PushImage,
-                Op::PushImage,
-                Op::PutIndex,
-                Op::PutIndex,
-                Op::DeleteManifest,
-            ];
-            if menu.contains(&Op::Undelete) {
-                few.extend([Op::DeleteManifest, Op::Undelete]);
-            }
-            return few;
         }
         menu
     }
@@ -101,27 +95,29 @@ type Lefts = Arc<Mutex<Vec<Left>>>;
 
 pub(super) struct Client {
     code: Code,
-    menu: Vec<Op>,
     left: Lefts,
     dice: Dice,
     ctx: Context,
 }
 
 impl Client {
-    pub(super) fn new(code: &Code, menu: &[Op], left: &Lefts, dice: Dice) -> Client {
+    pub(super) fn new(code: &Code, left: &Lefts, dice: Dice) -> Client {
         Client {
             code: code.clone(),
-            menu: menu.to_vec(),
             left: left.clone(),
             dice,
             ctx: Context::system(),
         }
     }
 
-    pub(super) async fn live(mut self, steps: usize) {
-        for _ in 0..steps {
+    /// Does what comes `first`, and then so many things of what is done in this world.
+    pub(super) async fn live(mut self, first: &[Op], steps: usize) {
+        for step in 0..first.len() + steps {
             pause().await;
-            let op = *self.dice.pick(&self.menu);
+            let op = match first.get(step) {
+                Some(op) => *op,
+                None => *self.dice.pick(&self.code.world.setting.menu),
+            };
             self.code.world.begins(&format!("{op:?}"));
             if let Err(why) = self.act(op).await {
                 self.code.world.refused(&format!("{op:?}"), &why);
@@ -131,8 +127,8 @@ impl Client {
 
     fn name(&mut self) -> RepositoryName {
         // Mostly one, since what happens in one place meets.
-        let names = &self.code.world.library.names;
-        names[usize::from(self.dice.once_in(3))].clone()
+        let other = self.dice.once_in(3) && self.code.world.setting.both_names;
+        self.code.world.library.names[usize::from(other)].clone()
     }
 
     fn content(&mut self) -> usize {
@@ -177,6 +173,21 @@ impl Client {
                 let back = self.code.records.undelete(&self.ctx, &name, &digest, None);
                 back.await.map(drop)
             }
+            Op::UndeleteTag => {
+                let tag = self.tag();
+                let back = self.code.records.undelete_tag(&self.ctx, &name, &tag).await;
+                back.map(|_| self.code.world.cover("undelete_tag"))
+            }
+            Op::RollBack => {
+                let in_trash = self.dice.once_in(2);
+                let (tag, to) = (self.tag(), self.manifest(&name, in_trash));
+                let Code {
+                    registry, records, ..
+                } = &self.code;
+                roll_back(registry, records, &self.ctx, &name, &tag, &to, Expect::Any).await?;
+                self.code.world.cover("roll_back");
+                Ok(())
+            }
             Op::Purge => {
                 let digest = self.manifest(&name, true);
                 self.code.records.purge(&self.ctx, &name, &digest).await
@@ -193,6 +204,14 @@ impl Client {
                 self.code.registry.delete_tag(&self.ctx, &name, &tag).await
             }
             Op::DeleteBlob => {
+                let digest = self.digest(content);
+                self.code.registry.delete_blob(&self.ctx, &name, &digest).await
+            }
+            Op::TryOut => {
+                self.push(&name, content).await?;
+                self.code.world.begins("pulls what it pushed");
+                self.read(&name, content).await?;
+                self.code.world.begins("gives it up");
                 let digest = self.digest(content);
                 self.code.registry.delete_blob(&self.ctx, &name, &digest).await
             }
@@ -226,9 +245,13 @@ impl Client {
             .chunks(piece)
             .map(|part| Ok(bytes.slice_ref(part)))
             .collect();
-        Box::pin(stream::iter(pieces).then(async |piece| {
-            pause().await;
-            piece
+        let world = self.code.world.clone();
+        Box::pin(stream::iter(pieces).then(move |piece| {
+            let world = world.clone();
+            async move {
+                world.take_time(|faults| faults.slow).await;
+                piece
+            }
         }))
     }
 
@@ -245,7 +268,9 @@ impl Client {
         at: usize,
     ) -> Result<()> {
         let digest = self.digest(content);
-        let rest = self.bytes(content).slice(at..);
+        let bytes = self.bytes(content);
+        // Two writers at once, where nothing keeps them apart, may have sent more than there is.
+        let rest = bytes.slice(at.min(bytes.len())..);
         let bytes = self.stream(rest);
         self.code
             .registry
@@ -381,9 +406,11 @@ impl Client {
         };
         let blob = self.code.registry.read_blob(&ctx, name, &digest, None).await?;
         world.opened(before.as_ref(), name.as_str(), &digest);
-        world
-            .oracle()
-            .reads(world.scheduler.current(), begun, world.lifetimes.longest_read);
+        world.oracle().reads(
+            world.scheduler.current(),
+            begun,
+            world.setting.lifetimes.longest_read,
+        );
         let read = read_all(blob.read).await;
         world.read(&digest, &read);
         Ok(())

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use registry_core::{Digest, RepositoryName};
 use registry_storage::testkit::content;
-use registry_storage::testkit::disk::Dice;
 
 pub(super) const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -39,13 +38,7 @@ pub(super) struct Library {
 }
 
 impl Library {
-    pub(super) fn draw(dice: &mut Dice) -> Library {
-        // The one kept in the records, the other not.
-        let lengths: &[usize] = match dice.below(5) {
-            0 => &[9],
-            1..=2 => &[40],
-            _ => &[40, 9],
-        };
+    pub(super) fn of(lengths: &[usize]) -> Library {
         let contents: Vec<Bytes> = lengths
             .iter()
             .enumerate()
@@ -69,10 +62,6 @@ impl Library {
             contents,
             manifests,
         }
-    }
-
-    pub(super) fn lengths(&self) -> Vec<usize> {
-        self.contents.iter().map(Bytes::len).collect()
     }
 
     pub(super) fn images(&self) -> &[Made] {

@@ -23,15 +23,20 @@
 //! With the feature `weaken` each guard of the code that the model has a weakening for can be left out, and the search must find
 //! what that breaks. Where the code has two guards for what is one in the model, both go together: a lease and an
 //! edge assert that the blob is live and that it belongs, either of which implies the other at commit. `IDLE` has
-//! those without which nothing breaks, and says why; `HIDDEN` those that the search has not found so far.
+//! those without which nothing breaks, and says why. What is found counts only if the same schedule breaks nothing with
+//! every guard in force.
 //!
 //! [`LocalRegistry`]: registry_core::LocalRegistry
 //! [`Records`]: registry_storage::records::Records
 
 mod clients;
+mod code;
+mod ending;
 mod library;
 mod oracle;
+mod play;
 mod scheduler;
+mod setting;
 mod stores;
 mod view;
 mod world;
@@ -49,19 +54,6 @@ const IDLE: &[(Weakening, &str)] = &[(
     "the code counts from the claim's expiry as the model does, and besides no writer goes on writing on a claim that it \
      read longer ago than a quarter of the longest write; late-writer leaves that out",
 )];
-
-/// Guards that the search has not missed so far, and what may hide that they are gone. They are searched for like the
-/// others, and not finding them is told, but fails nothing.
-const HIDDEN: &[(Weakening, &str)] = &[
-    (
-        Weakening::DoomedHeldTooShort,
-        "a hold gets a moment on top, in which the late write lands too",
-    ),
-    (
-        Weakening::CondemnTimedByEarlierRead,
-        "what is removed is held for the longest write, so that a read that began late ends before the unlink",
-    ),
-];
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -132,7 +124,7 @@ impl Search {
                             return;
                         }
                         let seed = self.seed.wrapping_add(number);
-                        let outcome = world::play(seed, false);
+                        let outcome = play::play(seed, false);
                         let mut report = lock(&report);
                         report.schedules += 1;
                         report.steps += outcome.steps;
@@ -198,14 +190,6 @@ impl Guard {
             .map(|(_, why)| *why)
     }
 
-    /// What may hide that it is gone, if the search has not found what breaks without it so far.
-    pub fn hidden(self) -> Option<&'static str> {
-        HIDDEN
-            .iter()
-            .find(|(weakening, _)| *weakening == Weakening::ALL[self.number])
-            .map(|(_, why)| *why)
-    }
-
     /// Leaves it out from now on, in the whole process.
     ///
     /// # Errors
@@ -230,7 +214,7 @@ pub fn keep_all() {
 
 /// One schedule step by step, and what it broke.
 pub fn replay(seed: u64) -> (Vec<String>, Option<Violation>) {
-    let outcome = world::play(seed, true);
+    let outcome = play::play(seed, true);
     let violation = outcome.broken.map(|broken| Violation {
         seed,
         promise: broken.promise,

@@ -43,7 +43,13 @@ impl Kv for PausingKv {
     }
 
     async fn commit(&self, txn: Txn) -> Result<Stamp, KvError> {
-        pause().await;
+        let collects = self.0.oracle().is_collector(self.0.scheduler.current());
+        self.0
+            .take_time(|faults| match collects && faults.dozing > 0 {
+                true => faults.dozing,
+                false => faults.asleep,
+            })
+            .await;
         let fate = self.0.fate();
         if fate == Fate::Failed {
             self.0.trace(|| format!("{}: fails", txn.name));
@@ -136,9 +142,9 @@ impl PausingBytes {
             async move {
                 let chunk = chunk?;
                 let begun = world.scheduler.clock.now();
-                pause().await;
+                world.take_time(|faults| faults.late).await;
                 let taken = world.scheduler.clock.now().since(begun);
-                if taken > world.lifetimes.longest_write / 2 {
+                if taken > world.setting.lifetimes.longest_write / 2 {
                     return Err(std::io::ErrorKind::TimedOut.into());
                 }
                 if taken > Duration::ZERO {
@@ -184,6 +190,7 @@ impl BlobStore for PausingBytes {
     }
 
     async fn list(&self, after: Option<&Location>, limit: usize) -> Result<Vec<Location>, StoreError> {
+        pause().await;
         self.0.bytes.list(after, limit).await
     }
 }
@@ -209,7 +216,7 @@ impl UploadStore for PausingBytes {
         pause().await;
         self.0.trace(|| format!("appends to {id}"));
         let bytes = self.landing_late(bytes);
-        let appended = match self.0.by_requests {
+        let appended = match self.0.setting.by_requests {
             true => self.by_requests(id, algorithm, at, bytes).await,
             false => self.0.bytes.append(id, algorithm, at, bytes).await,
         };

@@ -100,6 +100,8 @@ pub(super) struct View {
     pub(super) manifests: BTreeMap<Place, Manifest>,
     pub(super) children: BTreeMap<Place, Children>,
     pub(super) tags: BTreeMap<(String, String), Digest>,
+    /// Manifests that may be without a tag, and since when.
+    pub(super) loosened: Vec<(Timestamp, Place)>,
     /// Tables and how many entries they have, of those that nobody needs once everything is gone.
     pub(super) others: BTreeMap<String, usize>,
 }
@@ -195,6 +197,10 @@ impl View {
                 self.tags
                     .insert((id.to_owned(), tag.to_owned()), json::<Tag>(entry)?.digest);
             }
+            "loosened" => {
+                let (since, of) = rest.split_once('/')?;
+                self.loosened.push((time(since)?, place(of)?));
+            }
             other => *self.others.entry(other.to_owned()).or_default() += 1,
         }
         Some(())
@@ -203,6 +209,20 @@ impl View {
     /// The id of every repository that has a name.
     pub(super) fn live(&self) -> BTreeSet<&str> {
         self.names.values().map(String::as_str).collect()
+    }
+
+    /// Whether a tag points at the manifest.
+    pub(super) fn is_tagged(&self, (id, digest): &Place) -> bool {
+        let mut tags = self.tags.iter();
+        tags.any(|((there, _), to)| there == id && to == digest)
+    }
+
+    /// Whether a manifest that is there lists this one.
+    pub(super) fn is_listed(&self, (id, digest): &Place) -> bool {
+        let mut lists = self.children.iter();
+        lists.any(|(parent, children)| {
+            parent.0 == *id && self.manifests.contains_key(parent) && children.manifests.contains(digest)
+        })
     }
 
     /// Whether an ordinary edge of this repository names the blob.

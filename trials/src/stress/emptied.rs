@@ -16,10 +16,10 @@ use serde::Serialize;
 use crate::mounted::Result;
 
 /// Tables that say that something is there, or is still to go: of nothing there is nothing in them.
-const TABLES: [&str; 22] = [
+const TABLES: [&str; 23] = [
     "blob", "inline", "edge", "deferred", "trashed", "piece", "trash", "untagged", "purge", "dropped",
-    "lease", "pending", "upload", "expiry", "doomed", "manifest", "content", "children", "parent", "tag",
-    "tagged", "referrer",
+    "lease", "pending", "upload", "expiry", "doomed", "unlink", "manifest", "content", "children", "parent",
+    "tag", "tagged", "referrer",
 ];
 
 /// Lines of the check that are shown.

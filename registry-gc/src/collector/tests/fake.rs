@@ -9,10 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use registry_core::store::{
-    Backlog, Begin, BlobStore, Collected, Counts, Doomed, Expired, Explanation, Lead, Location, Outlook,
-    Pending, Reclaim, Run, RunEnd, Stamp, Step, StoreError, Terms, Untagged, Why,
+    Backlog, Begin, BlobStore, Cause, Collected, Counts, Doomed, Expired, Explanation, Lead, Location, Lone,
+    Outlook, Pending, Reclaim, Release, Run, RunEnd, Stamp, Step, StoreError, Terms, Untagged, Whose, Why,
 };
-use registry_core::{BlobRead, Digest, Error, Result, Runtime, Timestamp, UploadId};
+use registry_core::{BlobRead, Digest, Error, ErrorKind, Result, Runtime, Timestamp, UploadId};
 
 /// A clock that moves only when somebody sleeps.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +75,12 @@ pub(super) struct State {
     /// When manifests lost their tags.
     pub(super) untagged: BTreeSet<u64>,
     pub(super) doomed: BTreeSet<u64>,
+    /// Pieces of a deleted repository.
+    pub(super) pieces: u64,
+    /// What [`Reclaim::foresee_deleted`] tells, one at a time.
+    pub(super) deleted: Vec<Release>,
+    /// Whether runs cannot be recorded.
+    pub(super) refuses_runs: bool,
     pub(super) lead: Option<Lead>,
     pub(super) runs: Vec<(String, Counts, Option<RunEnd>)>,
     /// Everything that was written, by what it is.
@@ -142,12 +148,33 @@ fn damaged() -> Error {
     Error::internal("a record is damaged")
 }
 
+/// A manifest that goes, and the one blob of ten bytes that it alone holds.
+pub(super) fn release(cause: Cause, manifest: Digest) -> Release {
+    Release {
+        cause,
+        repository: Whose {
+            id: "1".to_owned(),
+            name: Some("team/app".parse().unwrap()),
+        },
+        manifest: Some(manifest),
+        tag: None,
+        blobs: vec![Lone {
+            digest: Digest::sha256(manifest.to_string().as_bytes()),
+            size: 10,
+        }],
+    }
+}
+
 fn location(number: u64) -> Location {
     Location::File(format!("{number:08}"))
 }
 
 #[async_trait]
 impl Reclaim for Fake {
+    fn reading(self: Arc<Self>) -> Arc<dyn Reclaim> {
+        self
+    }
+
     async fn time(&self) -> Result<Timestamp> {
         Ok(self.clock.time())
     }
@@ -218,6 +245,32 @@ impl Reclaim for Fake {
         self.doomed(after, limit).await
     }
 
+    async fn is_doomed(&self, doomed: &Doomed) -> Result<bool> {
+        Ok(self.state().doomed.contains(&doomed.stamp.0))
+    }
+
+    async fn is_followed(&self) -> Result<bool> {
+        Ok(true)
+    }
+
+    async fn foresee_untagged(&self, untagged: &Untagged) -> Result<Option<Release>> {
+        let cause = Cause::Untagged {
+            since: untagged.since,
+        };
+        Ok(Some(release(cause, untagged.digest)))
+    }
+
+    async fn foresee_deleted(
+        &self,
+        after: Option<&str>,
+        _limit: usize,
+    ) -> Result<(Vec<Release>, Option<String>)> {
+        let at = after.map_or(0, |after| after.parse().unwrap());
+        let found = self.state().deleted.get(at).cloned();
+        let next = found.is_some().then(|| (at + 1).to_string());
+        Ok((found.into_iter().collect(), next))
+    }
+
     async fn clear_doomed(&self, doomed: &Doomed) -> Result<()> {
         if doomed.stamp.0 < self.bad {
             return Err(damaged());
@@ -250,6 +303,12 @@ impl Reclaim for Fake {
     }
 
     async fn sweep_repositories(&self, _limit: usize) -> Result<bool> {
+        let mut state = self.state();
+        if state.pieces > 0 {
+            state.pieces -= 1;
+            state.writes.push("sweep_repository");
+            return Ok(state.pieces > 0);
+        }
         match self.bad {
             0 => Ok(false),
             _ => Err(damaged()),
@@ -307,7 +366,7 @@ impl Reclaim for Fake {
             unlinkable: state.doomed.len() as u64,
             expired: state.uploads.len() as u64,
             trash: 0,
-            deleted: u64::from(self.bad > 0),
+            deleted: u64::from(self.bad > 0 || state.pieces > 0),
         })
     }
 
@@ -360,6 +419,9 @@ impl Reclaim for Fake {
     }
 
     async fn begin_run(&self, run: &str, _begin: &Begin, _keep: usize) -> Result<()> {
+        if self.state().refuses_runs {
+            return Err(Error::new(ErrorKind::Unavailable, "the disk is full"));
+        }
         self.state().runs.push((run.to_owned(), Counts::default(), None));
         Ok(())
     }

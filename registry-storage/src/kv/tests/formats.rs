@@ -132,6 +132,7 @@ fn looking_at_records_changes_nothing() {
                 found,
                 Found {
                     new: true,
+                    format: None,
                     store: None
                 }
             );

@@ -4,8 +4,9 @@ use registry_core::store::{BlobState, Entry, Location, StoreError};
 use registry_core::{Digest, Result};
 
 use super::super::values::{self, V1, encode};
+use super::deep::Hashed;
+use super::look::{Look, decode, not_a_key};
 use super::suspicion::{Suspicion, as_seen, of};
-use super::walk::{Look, decode, not_a_key};
 use super::{Checker, FindingKind, REMEMBERED, digest, keys, parts};
 
 /// What to do about a blob whose bytes are lost, once its record says so.
@@ -27,6 +28,7 @@ impl Checker<'_> {
         let blob = match decode::<values::Blob>(key, entry) {
             Ok(blob) => blob,
             Err(told) => {
+                self.wanted.add(&digest);
                 return Ok(vec![
                     told.advise("push the blob again once this record is deleted"),
                 ]);
@@ -45,9 +47,15 @@ impl Checker<'_> {
                 );
             }
         }
+        let doomed = told.len();
         if !blob.suspect {
             told.extend(self.length(key, entry, &digest, &blob).await?);
-        } else if !self.options.deep {
+        }
+        if blob.suspect || told.len() > doomed {
+            // They may lie whole where nothing names them.
+            self.wanted.add(&digest);
+        }
+        if blob.suspect && !self.options.deep {
             let message = format!("blob {digest} is marked as having lost its bytes, and cannot be pulled");
             told.push(
                 Suspicion::new(FindingKind::Suspect, key, message, of(key, entry))
@@ -85,26 +93,39 @@ impl Checker<'_> {
                 let what = format!("there are {length} bytes, and its record says {}", blob.size);
                 let suspicion = suspect(FindingKind::BytesWrongSize, what);
                 // Read only if that decides something: they may be many.
-                let look = self.options.repair || self.options.deep;
                 let right = values::Blob {
                     size: length,
                     ..blob.clone()
                 };
-                if look && self.are_bytes_of(digest, &right).await {
-                    suspicion.repair(
+                let found = match self.options.repair || self.options.deep {
+                    true => Some(self.hash_again(digest, &right).await?),
+                    false => None,
+                };
+                match found {
+                    Some(Hashed::Digest(actual)) if actual == *digest => suspicion.repair(
                         "its record says how many bytes it has, which are those of its digest",
                         |txn| txn.put(key, encode(&right)),
-                    )
-                } else {
-                    let does =
-                        format!("if they are those of its digest, its record is put right; else {PUSH}");
-                    let does = if look { PUSH } else { does.as_str() };
-                    suspicion.repair(does, |txn| txn.put(key, lost(blob)))
+                    ),
+                    Some(Hashed::Digest(_) | Hashed::Missing) => suspicion
+                        .repair(PUSH, |txn| txn.put(key, lost(blob)))
+                        .loses(digest),
+                    // Bytes that cannot be read may be right.
+                    Some(Hashed::Unreadable(why)) => suspicion.advise(format!(
+                        "they cannot be read ({why}): see to the disk; if it does not come back, push the blob again"
+                    )),
+                    None => {
+                        let does =
+                            format!("if they are those of its digest, its record is put right; else {PUSH}");
+                        suspicion
+                            .repair(does, |txn| txn.put(key, lost(blob)))
+                            .loses(digest)
+                    }
                 }
             }
             Ok(None) | Err(StoreError::Missing(_)) => {
                 suspect(FindingKind::BytesMissing, "its bytes are missing".to_owned())
                     .repair(PUSH, |txn| txn.put(key, lost(blob)))
+                    .loses(digest)
             }
             Err(why) => {
                 let why =

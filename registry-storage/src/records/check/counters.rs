@@ -4,8 +4,9 @@ use registry_core::Result;
 use registry_core::store::{Entry, Txn};
 
 use super::super::values;
+use super::look::{decode, not_a_key};
 use super::suspicion::{Outcome, Suspicion};
-use super::walk::{Walk, decode, not_a_key};
+use super::walk::Walk;
 use super::{Checker, FindingKind};
 
 const PAGE: usize = 500;

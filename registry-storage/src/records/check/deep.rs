@@ -9,14 +9,15 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
 use registry_core::runtime::blocking;
-use registry_core::store::{BlobStore, Location, Stamp, StoreError, Txn};
+use registry_core::store::{BlobStore, Location, Stamp, StoreError, Txn, forget_cached};
 use registry_core::{BlobRead, Digest, Hasher, Result};
 
 use super::super::Records;
 use super::super::values::{self, encode};
 use super::blobs::{PUSH, lost};
+use super::look::Look;
 use super::suspicion::{Outcome, Suspicion};
-use super::walk::{Look, Walk};
+use super::walk::Walk;
 use super::{Checker, FindingKind, digest, keys};
 
 const PAGE: usize = 500;
@@ -26,11 +27,21 @@ const PIECE: usize = 256 << 10;
 const EVERY: Duration = Duration::from_millis(500);
 
 /// What hashing found.
-enum Hashed {
+pub(super) enum Hashed {
     Digest(Digest),
     /// Fewer bytes than the record says, or none.
     Missing,
+    /// They may be the right ones, as soon as they can be read.
     Unreadable(String),
+}
+
+/// Where bytes are read from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// Wherever the system has them, be it in memory.
+    Anywhere,
+    /// Off the disk, if the system lets go of what it holds in memory: what was found of them is doubted.
+    Disk,
 }
 
 /// How much is hashed, and whether to stop.
@@ -78,7 +89,7 @@ impl Checker<'_> {
                 };
                 let meter = meter.clone();
                 under_way.push(async move {
-                    let found = hash(records, blobs, &digest, &blob, &meter).await?;
+                    let found = hash_twice(records, blobs, &digest, &blob, &meter).await?;
                     let stamp = entry.stamp;
                     Ok::<_, registry_core::Error>(Job {
                         digest,
@@ -112,6 +123,12 @@ impl Checker<'_> {
         if self.unread.contains(&job.digest) {
             return Ok(());
         }
+        let is_whole = matches!(&job.found, Hashed::Digest(actual) if *actual == job.digest);
+        match (is_whole, &job.found) {
+            (true, _) => self.wanted.remove(&job.digest),
+            (false, Hashed::Unreadable(_)) => {}
+            (false, _) => self.wanted.add(&job.digest),
+        }
         let key = keys::blob(&job.digest);
         while let Some(suspicion) = suspicion(&key, &job) {
             if let Outcome::Told(_) = self.confirm(&suspicion).await? {
@@ -128,21 +145,29 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Whether a blob's bytes are those of its digest.
-    pub(super) async fn are_bytes_of(&self, digest: &Digest, blob: &values::Blob) -> bool {
+    /// What hashing a blob as its record describes it finds on the disk.
+    pub(super) async fn hash_again(&self, digest: &Digest, blob: &values::Blob) -> Result<Hashed> {
         let meter = Meter::default();
         let _stopping = Stopping(meter.clone());
-        let found = hash(self.records, self.blobs, digest, blob, &meter).await;
-        matches!(found, Ok(Hashed::Digest(actual)) if actual == *digest)
+        hash(self.records, self.blobs, digest, blob, (From::Disk, &meter)).await
     }
 
-    /// The digest of what lies at a location, under the algorithm of `like`.
-    pub(super) async fn digest_at(&self, location: &Location, size: u64, like: &Digest) -> Option<Digest> {
+    /// The digest of what lies at a location, under the algorithm of `like`; or why it cannot be read, which says nothing
+    /// about what it is.
+    pub(super) async fn digest_at(
+        &self,
+        location: &Location,
+        size: u64,
+        like: &Digest,
+    ) -> std::result::Result<Digest, String> {
         let meter = Meter::default();
         let _stopping = Stopping(meter.clone());
-        let read = self.blobs.read(location, 0..size).await.ok()?;
+        let read = self.blobs.read(location, 0..size).await;
+        let read = read.map_err(|why| cause(&why))?;
         let hasher = Hasher::new(like.algorithm());
-        digest_of(self.records, read, hasher, &meter).await.ok()
+        digest_of(self.records, read, hasher, (From::Disk, &meter))
+            .await
+            .map_err(|why| why.to_string())
     }
 }
 
@@ -188,9 +213,27 @@ fn suspicion(key: &str, job: &Job) -> Option<Suspicion> {
             FindingKind::BytesUnreadable => {
                 told.advise("see to the disk; if it does not come back, push the blob again")
             }
-            _ => told.repair(PUSH, |txn| txn.put(key, lost(blob))),
+            _ => told.repair(PUSH, |txn| txn.put(key, lost(blob))).loses(digest),
         }
     })
+}
+
+/// Hashes a blob. What is not its record's word is looked at again, past what the system holds of it in memory: a bad page
+/// there condemns no bytes, and a good one does not hide that they are gone.
+async fn hash_twice(
+    records: &Records,
+    blobs: &dyn BlobStore,
+    digest: &Digest,
+    blob: &values::Blob,
+    meter: &Meter,
+) -> Result<Hashed> {
+    if !blob.suspect {
+        let found = hash(records, blobs, digest, blob, (From::Anywhere, meter)).await?;
+        if matches!(&found, Hashed::Digest(actual) if actual == digest) {
+            return Ok(found);
+        }
+    }
+    hash(records, blobs, digest, blob, (From::Disk, meter)).await
 }
 
 /// Hashes a blob as its record describes it.
@@ -199,7 +242,7 @@ async fn hash(
     blobs: &dyn BlobStore,
     digest: &Digest,
     blob: &values::Blob,
-    meter: &Meter,
+    how: (From, &Meter),
 ) -> Result<Hashed> {
     let read = if blob.location == Location::Inline {
         match records.kv.get(&keys::inline(digest)).await {
@@ -213,24 +256,25 @@ async fn hash(
     let read = match read {
         Ok(read) => read,
         Err(StoreError::Missing(_)) => return Ok(Hashed::Missing),
-        Err(why) => {
-            let cause = std::error::Error::source(&why).map(ToString::to_string);
-            return Ok(Hashed::Unreadable(cause.unwrap_or_else(|| why.to_string())));
-        }
+        Err(why) => return Ok(Hashed::Unreadable(cause(&why))),
     };
     let hasher = Hasher::new(digest.algorithm());
-    Ok(match digest_of(records, read, hasher, meter).await {
+    Ok(match digest_of(records, read, hasher, how).await {
         Ok(actual) => Hashed::Digest(actual),
         Err(why) if why.kind() == std::io::ErrorKind::UnexpectedEof => Hashed::Missing,
         Err(why) => Hashed::Unreadable(why.to_string()),
     })
 }
 
+fn cause(why: &StoreError) -> String {
+    std::error::Error::source(why).map_or_else(|| why.to_string(), ToString::to_string)
+}
+
 async fn digest_of(
     records: &Records,
     read: BlobRead,
     mut hasher: Hasher,
-    meter: &Meter,
+    (from, meter): (From, &Meter),
 ) -> std::io::Result<Digest> {
     match read {
         BlobRead::Bytes(bytes) => {
@@ -240,6 +284,9 @@ async fn digest_of(
         BlobRead::File(file, range) => {
             let meter = meter.clone();
             return blocking(&*records.runtime, move || {
+                if from == From::Disk {
+                    forget_cached(&file);
+                }
                 read_ahead(&file);
                 let mut buffer = vec![0; PIECE];
                 let mut at = range.start;

@@ -1,5 +1,6 @@
 //! What a check tells.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ pub enum Told<'a> {
 }
 
 /// What a check has looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Records read.
     pub records: u64,
@@ -62,6 +63,29 @@ pub struct Report {
     pub repaired: u64,
     /// Records that others wrote each time that they were looked at, so that nothing is told of them.
     pub unsettled: u64,
+    /// Repaired findings that left a blob marked as lost: its bytes are gone until somebody pushes it again.
+    #[serde(default)]
+    pub lost: u64,
+    /// Blobs whose bytes are lost, beyond those for which files that nothing names were looked through: repair what was
+    /// found, and check again.
+    #[serde(default)]
+    pub forgotten: u64,
+    /// Tables of which not every record may have been seen or understood, each with why. What would follow from what is
+    /// not there was only advised. Each is a finding too.
+    #[serde(default)]
+    pub incomplete: BTreeMap<String, String>,
+}
+
+impl Report {
+    /// Whether nothing is wrong, or all that was is repaired: no finding is left, nobody has to push anything again, and
+    /// everything was seen.
+    pub fn is_well(&self) -> bool {
+        self.findings == self.repaired
+            && self.lost == 0
+            && self.unsettled == 0
+            && self.forgotten == 0
+            && self.incomplete.is_empty()
+    }
 }
 
 /// What a repository holds, added up from the records and not from any counter.
@@ -197,6 +221,8 @@ kinds! {
     ClaimStale = "claim-stale",
     /// A file that nothing names.
     OrphanFile = "orphan-file",
+    /// Not every record of a table may have been seen or understood.
+    WalkIncomplete = "walk-incomplete",
     /// A counter adds up to less than nothing, or to more than it can hold.
     CounterWrong = "counter-wrong",
 }

@@ -1,22 +1,16 @@
 //! Edges, those that are deferred or of the trash, and leases: what holds blobs, and that it holds something for somebody.
 
 use bytes::Bytes;
+use registry_core::Result;
 use registry_core::store::Entry;
-use registry_core::{Digest, Result};
 
 use super::super::values;
+use super::look::{Look, decode, not_a_key};
 use super::suspicion::{Suspicion, as_seen, of};
-use super::walk::{Look, Table, decode, not_a_key};
-use super::{Checker, FindingKind, REMEMBERED, digest, keys, parts};
+use super::table::Table;
+use super::{Checker, FindingKind, digest, keys, parts};
 
 impl Checker<'_> {
-    /// Remembers a blob that is needed and has no record: its bytes may still lie somewhere.
-    pub(super) fn want(&mut self, blob: &Digest) {
-        if self.wanted.len() < REMEMBERED {
-            self.wanted.insert(*blob);
-        }
-    }
-
     pub(super) async fn edge(&mut self, table: Table, key: &str, entry: &Entry) -> Result<Vec<Suspicion>> {
         let parsed = parts(key).and_then(|[blob, id, put]| Some((digest(blob)?, id, put)));
         let Some((blob, id, put)) = parsed else {
@@ -64,7 +58,7 @@ impl Checker<'_> {
                 }),
             });
         } else if table != Table::Deferred && matches!(look, Look::Absent) {
-            self.want(&blob);
+            self.wanted.add(&blob);
             let trash = if table == Table::Trashed {
                 "in the trash of"
             } else {
@@ -99,7 +93,7 @@ impl Checker<'_> {
                 txn.not_before(end).delete(key)
             }),
             false => {
-                self.want(&blob);
+                self.wanted.add(&blob);
                 suspicion.advise(format!(
                     "push blob {blob} again; whoever relies on the lease does so"
                 ))

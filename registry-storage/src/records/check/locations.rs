@@ -1,18 +1,17 @@
-//! Locations: that each is named once, that none is doomed that is in use, and that nothing lies where nobody looks.
+//! Locations: that each is named once, and that none is doomed that is in use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use registry_core::store::{BlobState, Entry, Location, Stamp, StoreError, Txn};
-use registry_core::{Digest, Error, Result, Timestamp, UploadId};
+use registry_core::store::{Entry, Location, Stamp, Txn};
+use registry_core::{Digest, Result, Timestamp, UploadId};
 
-use super::super::values::{self, MARK, V1, encode};
+use super::super::values::{self, encode};
+use super::look::decode;
 use super::suspicion::{Suspicion, of};
-use super::walk::{Walk, decode};
+use super::walk::Walk;
 use super::{Checker, FindingKind, REMEMBERED, digest, keys};
 
 const PAGE: usize = 500;
-/// Locations listed at once.
-const FILES: usize = 10_000;
 
 /// Fingerprints of texts, a bounded number at a time: what must be compared as a whole is gone through as often as it
 /// takes, each pass covering a part of it. That two texts have one fingerprint only raises or hides a suspicion.
@@ -71,7 +70,7 @@ impl Portion {
 }
 
 /// Who names a location.
-struct Namer {
+pub(super) struct Namer {
     key: String,
     stamp: Stamp,
     by: By,
@@ -120,7 +119,7 @@ impl Checker<'_> {
         })
     }
 
-    async fn count_namers(&mut self) -> Result<u64> {
+    pub(super) async fn count_namers(&mut self) -> Result<u64> {
         let mut named = 0;
         for table in [keys::BLOB, keys::UPLOAD] {
             let mut walk = Walk::again(table, PAGE);
@@ -132,25 +131,30 @@ impl Checker<'_> {
     }
 
     /// Gives every location that a blob or claim names to `each`.
-    async fn namers(&mut self, mut each: impl FnMut(&str, Namer) + Send) -> Result<()> {
+    pub(super) async fn namers(&mut self, mut each: impl FnMut(&str, Namer) + Send) -> Result<()> {
         let mut walk = Walk::again(keys::BLOB, PAGE);
         while let Some((key, entry)) = self.next(&mut walk).await? {
             let blob = values::decode::<values::Blob>(&key, &entry);
-            if let (Some(digest), Ok(blob)) = (digest(&key[keys::BLOB.len()..]), blob)
-                && blob.location != Location::Inline
-            {
-                let (text, stamp) = (blob.location.to_string(), entry.stamp);
-                let by = By::Blob(digest, blob);
-                each(&text, Namer { key, stamp, by });
+            match (digest(&key[keys::BLOB.len()..]), blob) {
+                (Some(_), Ok(blob)) if blob.location == Location::Inline => {}
+                (Some(digest), Ok(blob)) => {
+                    let (text, stamp) = (blob.location.to_string(), entry.stamp);
+                    let by = By::Blob(digest, blob);
+                    each(&text, Namer { key, stamp, by });
+                }
+                _ => self.gaps.unread(&key),
             }
         }
         let mut walk = Walk::again(keys::UPLOAD, PAGE);
         while let Some((key, entry)) = self.next(&mut walk).await? {
             let upload = values::decode::<values::Upload>(&key, &entry);
-            if let (Ok(id), Ok(upload)) = (key[keys::UPLOAD.len()..].parse(), upload) {
-                let (text, stamp) = (upload.location.to_string(), entry.stamp);
-                let by = By::Upload(id, upload.expires);
-                each(&text, Namer { key, stamp, by });
+            match (key[keys::UPLOAD.len()..].parse(), upload) {
+                (Ok(id), Ok(upload)) => {
+                    let (text, stamp) = (upload.location.to_string(), entry.stamp);
+                    let by = By::Upload(id, upload.expires);
+                    each(&text, Namer { key, stamp, by });
+                }
+                _ => self.gaps.unread(&key),
             }
         }
         Ok(())
@@ -189,7 +193,7 @@ impl Checker<'_> {
         for (at, namer) in namers.iter().enumerate() {
             if let By::Blob(digest, blob) = &namer.by
                 && let Ok(Some(length)) = self.blobs.size(&blob.location).await
-                && self.digest_at(&blob.location, length, digest).await == Some(*digest)
+                && self.digest_at(&blob.location, length, digest).await.ok() == Some(*digest)
             {
                 owner = Some(at);
             }
@@ -216,9 +220,11 @@ impl Checker<'_> {
                         suspect: true,
                         ..blob.clone()
                     };
-                    suspect(message).repair("it is marked as lost, with no place; push it again", |txn| {
-                        txn.put(key, encode(&placeless))
-                    })
+                    suspect(message)
+                        .repair("it is marked as lost, with no place; push it again", |txn| {
+                            txn.put(key, encode(&placeless))
+                        })
+                        .loses(digest)
                 }
                 (By::Upload(id, expires), By::Blob(..)) => {
                     let message = format!("upload {id} writes to {text}, which is a blob's");
@@ -236,122 +242,6 @@ impl Checker<'_> {
             self.confirm(&suspicion).await?;
         }
         Ok(())
-    }
-
-    /// Locations at which something lies that nothing names.
-    pub(super) async fn orphans(&mut self) -> Result<()> {
-        let unlistable = |why: StoreError| Error::internal(why);
-        let named = self.count_namers().await?;
-        for (pass, mut locations) in Portion::passes(named).enumerate() {
-            self.namers(|text, _| locations.insert(text)).await?;
-            locations.sort();
-            let mut after = None;
-            loop {
-                let page = self.blobs.list(after.as_ref(), FILES).await.map_err(unlistable)?;
-                self.report.files += if pass == 0 { page.len() as u64 } else { 0 };
-                let mut unnamed = BTreeMap::new();
-                for location in &page {
-                    let text = location.to_string();
-                    let is_named = !locations.covers(&text) || locations.contains(&text);
-                    if !is_named && !self.is_there(&keys::doomed(location)).await? {
-                        unnamed.insert(text, location.clone());
-                    }
-                }
-                self.unnamed_locations(unnamed).await?;
-                self.progress();
-                match page.into_iter().next_back() {
-                    Some(last) => after = Some(last),
-                    None => break,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Of these locations, which were listed before, tells those that nothing names nor ever will.
-    ///
-    /// A claim is written before the first byte, and is there once. So the claim of what was listed either still is, or has
-    /// been consumed, by a transaction that made a record or doomed the location. Claims are gone through first, then the
-    /// records, then the doomed are asked, and at last whether there still is something: each step catches what was moved
-    /// on by the time of the one before. What is left was let go of by nobody, and nobody can come to name it. It is told and
-    /// not doomed: a damaged key can hide records from a walk, and what they name is not to be lost for that.
-    async fn unnamed_locations(&mut self, mut unnamed: BTreeMap<String, Location>) -> Result<()> {
-        if unnamed.is_empty() {
-            return Ok(());
-        }
-        let mut walk = Walk::again(keys::UPLOAD, PAGE);
-        while let Some((key, entry)) = self.next(&mut walk).await? {
-            if let Ok(upload) = values::decode::<values::Upload>(&key, &entry) {
-                unnamed.remove(&upload.location.to_string());
-            }
-        }
-        let mut walk = Walk::again(keys::BLOB, PAGE);
-        while let Some((key, entry)) = self.next(&mut walk).await? {
-            if let Ok(blob) = values::decode::<values::Blob>(&key, &entry) {
-                unnamed.remove(&blob.location.to_string());
-            }
-        }
-        for (text, location) in unnamed {
-            if self.is_there(&keys::doomed(&location)).await? {
-                continue;
-            }
-            if let Ok(Some(size)) = self.blobs.size(&location).await {
-                let suspicion = self.orphan(&text, location, size).await?;
-                self.confirm(&suspicion).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn orphan(&mut self, text: &str, location: Location, size: u64) -> Result<Suspicion> {
-        let proof = Txn::new().absent(keys::doomed(&location));
-        let now = self.records.clock().await?;
-        if let Some(lost) = self.is_wanted(&location, size).await {
-            let message =
-                format!("nothing names {text}, which has the bytes of blob {lost}, whose record is lost");
-            let (key, blob) = (
-                keys::blob(&lost),
-                values::Blob {
-                    v: V1,
-                    size,
-                    location,
-                    state: BlobState::Live,
-                    suspect: false,
-                },
-            );
-            return Ok(
-                Suspicion::new(FindingKind::OrphanFile, text, message, proof).repair(
-                    "the blob has its record again",
-                    |txn| {
-                        txn.absent(&key)
-                            .put(key, encode(&blob))
-                            .put(keys::pending(now, &lost), MARK)
-                    },
-                ),
-            );
-        }
-        // Never given back by itself: a record that damage hides from a walk would name it.
-        let message = format!("nothing names {text}, so its room is never given back");
-        Ok(Suspicion::new(FindingKind::OrphanFile, text, message, proof)
-            .advise("if nothing else is found, remove it while berth is stopped"))
-    }
-
-    /// Which blob that is needed and has no record has the bytes at a location.
-    async fn is_wanted(&self, location: &Location, size: u64) -> Option<Digest> {
-        let mut tried = BTreeSet::new();
-        for like in &self.wanted {
-            if tried.insert(like.algorithm())
-                && let Some(actual) = self.digest_at(location, size, like).await
-                && self.wanted.contains(&actual)
-                && matches!(
-                    self.bytes(&keys::blob(&actual)).await,
-                    Ok(super::walk::Look::Absent)
-                )
-            {
-                return Some(actual);
-            }
-        }
-        None
     }
 }
 

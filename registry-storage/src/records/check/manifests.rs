@@ -6,8 +6,9 @@ use registry_core::store::{Entry, Txn};
 use registry_core::{Descriptor, Digest, Result};
 
 use super::super::values::{self, V1, encode};
+use super::look::{Look, decode, not_a_key};
 use super::suspicion::{Suspicion, as_seen, of};
-use super::walk::{Look, Status, decode, not_a_key};
+use super::table::Status;
 use super::{Checker, FindingKind, digest, keys, parts};
 
 /// Most edges of a blob in one repository among which those of a manifest are looked for.
@@ -237,7 +238,7 @@ impl Checker<'_> {
                     records.assert_live(txn, blob, &found, &entry).put(edge, value)
                 }),
                 _ => {
-                    self.want(blob);
+                    self.wanted.add(blob);
                     suspicion.advise(format!(
                         "push blob {blob} to {} again, and then the manifest",
                         whole.status.shown(id)

@@ -8,6 +8,13 @@
 //! that transaction with writes ([`suspicion`]). Repairs follow the tables in an order in which none makes work for an
 //! earlier one, so that a second check finds nothing to repair.
 //!
+//! What is wrong may also hide what is not: a key that was changed lies where nobody looks for it, or in the way of what
+//! lies behind. So the check first goes through everything in its order, and remembers of which tables it may not have
+//! seen every record ([`walk`]). What would follow from what is not in them is told and never done.
+//!
+//! It lets others run after every page and every finding: whoever drops it there stops it, and whoever waits before polling
+//! it again has it wait.
+//!
 //! What counters must add up to is for those who charge them to say: here they are only looked at for what no charge can
 //! make. What a repository holds is added up from the records ([`Usage`]). Tables that this version does not know are
 //! only read through, for records that are damaged.
@@ -18,16 +25,20 @@ mod deep;
 mod finding;
 mod holders;
 mod locations;
+mod look;
 mod manifests;
 mod notes;
+mod orphans;
 mod queue;
 mod repositories;
 mod suspicion;
+mod table;
 mod tags;
 mod trash;
 mod uploads;
 mod usage;
 mod walk;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -39,15 +50,18 @@ pub use finding::{Finding, FindingKind, Options, Repair, Report, Told, Usage};
 
 use super::{Records, keys};
 use suspicion::Suspicion;
+use table::{Status, Table};
 use usage::Held;
-use walk::{Status, Table};
+use walk::{Gaps, Walk};
+use wanted::Wanted;
 
 /// Who is told of findings and progress.
 pub type Tell<'a> = &'a mut (dyn FnMut(Told<'_>) + Send);
 
 impl Records {
     /// Checks all records, and that the bytes of every blob are there in `blobs`. Each finding is told at once, so
-    /// that none is held in memory; the report counts them. Ends when it is dropped.
+    /// that none is held in memory; the report counts them. Between any two findings it lets others run. Ends when it is
+    /// dropped, which takes effect within a page of records.
     ///
     /// # Errors
     /// If the records or the blobs cannot be read at all. A damaged record is a finding.
@@ -62,11 +76,13 @@ impl Records {
             usage: BTreeMap::new(),
             counted: None,
             sized: None,
-            wanted: BTreeSet::new(),
+            wanted: Wanted::default(),
             unread: BTreeSet::new(),
+            gaps: Gaps::default(),
+            marked: BTreeSet::new(),
         };
         checker.all().await?;
-        Ok(checker.report)
+        Ok(checker.reported())
     }
 }
 
@@ -86,19 +102,26 @@ struct Checker<'a> {
     counted: Option<(Digest, String)>,
     /// The blob whose record was looked at last, and its size.
     sized: Option<(Digest, u64)>,
-    /// Blobs that have no record and are needed; a bounded number.
-    wanted: BTreeSet<Digest>,
+    /// Blobs whose bytes are nowhere that is known.
+    wanted: Wanted,
     /// Blobs of whose bytes something was told already; a bounded number.
     unread: BTreeSet<Digest>,
+    /// Of which tables not every record may have been seen.
+    gaps: Gaps,
+    /// Blobs that this check marked as lost; a bounded number.
+    marked: BTreeSet<Digest>,
 }
 
 /// How many digests are remembered of what should not be at all.
 const REMEMBERED: usize = 100_000;
+/// Records of any table held at once, of which some have megabytes.
+const SURVEYED: usize = 16;
 
 impl Checker<'_> {
     /// In this order, what one repair makes is looked at by those behind it.
     async fn all(&mut self) -> Result<()> {
         use Table as T;
+        self.survey().await?;
         for table in [T::Repositories, T::Names, T::Dropped] {
             self.table(table).await?;
         }
@@ -139,11 +162,24 @@ impl Checker<'_> {
         for table in [T::Uploads, T::Expiries, T::Doomed] {
             self.table(table).await?;
         }
-        self.orphans().await?;
         self.counters().await?;
         self.table(T::Events).await?;
         self.unknown_tables().await?;
+        if self.options.repair && !self.gaps.is_empty() {
+            // What was mended is in nobody's way any more.
+            self.survey().await?;
+        }
+        self.orphans().await?;
+        self.tell_gaps().await;
         self.tell_usage().await
+    }
+
+    /// Goes through everything that there is, in its order, for what is in the way.
+    async fn survey(&mut self) -> Result<()> {
+        self.gaps.forget_walks();
+        let mut walk = Walk::again("", SURVEYED);
+        while self.next(&mut walk).await?.is_some() {}
+        Ok(())
     }
 
     /// What may be wrong about a record, and what it must agree with.
@@ -185,8 +221,17 @@ impl Checker<'_> {
     }
 
     fn progress(&mut self) {
-        let report = self.report;
+        let report = self.reported();
         self.say(Told::Progress(&report));
+    }
+
+    /// The report as it is so far.
+    fn reported(&self) -> Report {
+        Report {
+            forgotten: self.wanted.forgotten(),
+            incomplete: self.gaps.all(),
+            ..self.report.clone()
+        }
     }
 
     fn say(&mut self, told: Told<'_>) {

@@ -5,8 +5,9 @@ use registry_core::store::{Entry, Txn};
 use registry_core::{Descriptor, Digest, Result};
 
 use super::super::values;
+use super::look::{Look, decode, not_a_key};
 use super::suspicion::{Suspicion, as_seen, of};
-use super::walk::{Look, Table, decode, not_a_key};
+use super::table::Table;
 use super::{Checker, FindingKind, digest, keys, parts};
 
 impl Checker<'_> {

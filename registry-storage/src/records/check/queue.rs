@@ -7,8 +7,9 @@ use registry_core::{Digest, Result};
 
 use super::super::values::{self, MARK};
 use super::locations::Portion;
+use super::look::{Look, not_a_key};
 use super::suspicion::{Outcome, Suspicion};
-use super::walk::{Look, Walk, not_a_key};
+use super::walk::Walk;
 use super::{Checker, FindingKind, digest, keys};
 
 const PAGE: usize = 500;

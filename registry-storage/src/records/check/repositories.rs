@@ -4,12 +4,13 @@ use registry_core::store::{Entry, Event};
 use registry_core::{RepositoryName, Result};
 
 use super::super::values::{self, V1, encode};
+use super::look::{Look, decode, not_a_key};
 use super::suspicion::{Suspicion, as_seen, of};
-use super::walk::{Look, Walk, decode, not_a_key};
+use super::walk::Walk;
 use super::{Checker, FindingKind, keys};
 
 /// Every table that is checked; what is in others is only read.
-const KNOWN: [&str; 33] = [
+pub(super) const KNOWN: [&str; 33] = [
     "blob",
     "children",
     "content",
@@ -47,10 +48,11 @@ const KNOWN: [&str; 33] = [
 
 /// Whether a key is of a table that is checked.
 pub(super) fn is_known(key: &str) -> bool {
-    KNOWN.contains(&table(key))
+    KNOWN.contains(&table_of(key))
 }
 
-fn table(key: &str) -> &str {
+/// The table of a key.
+pub(super) fn table_of(key: &str) -> &str {
     key.split('/').next().unwrap_or_default()
 }
 
@@ -156,7 +158,7 @@ impl Checker<'_> {
             if is_known(&key) {
                 // It was counted where it was checked. On behind the table: '0' follows '/'.
                 self.report.records -= 1;
-                walk = Walk::through("", 1).after(format!("{}0", table(&key)));
+                walk = Walk::through("", 1).after(format!("{}0", table_of(&key)));
             }
         }
         Ok(())

@@ -4,12 +4,14 @@
 //! moment, and it is a finding; the repair is the same transaction with writes, so it repairs what was found and nothing
 //! else. If it does not commit, the record is looked at again.
 
-use registry_core::Result;
-use registry_core::store::{Entry, KvError, Precondition, Stamp, Txn};
+use registry_core::store::{Entry, KvError, Precondition, Stamp, Txn, Write};
+use registry_core::{Digest, Result};
 
-use super::super::failed;
-use super::walk::{Look, Table};
-use super::{Checker, Finding, FindingKind, Repair, Told};
+use super::super::{failed, values};
+use super::look::Look;
+use super::table::Table;
+use super::walk::{Gaps, rest};
+use super::{Checker, Finding, FindingKind, REMEMBERED, Repair, Told, digest, keys, parts};
 
 /// How often a record is looked at that others write each time.
 const LOOKS: usize = 100;
@@ -22,6 +24,8 @@ pub(super) struct Suspicion {
     /// Commits only if it is so.
     proof: Box<Txn>,
     remedy: Remedy,
+    /// The blob that the repair marks as lost.
+    loses: Option<Box<Digest>>,
 }
 
 enum Remedy {
@@ -48,6 +52,7 @@ impl Suspicion {
             message,
             proof: Box::new(proof),
             remedy: Remedy::Advice("nothing that is there says how it was; a backup may".to_owned()),
+            loses: None,
         }
     }
 
@@ -62,6 +67,30 @@ impl Suspicion {
         let txn = writes((*self.proof).clone());
         self.remedy = Remedy::Writes(Box::new(txn), does.into());
         self
+    }
+
+    /// Says that the repair marks this blob as lost, which is not to have it back.
+    pub(super) fn loses(mut self, blob: &Digest) -> Self {
+        self.loses = Some(Box::new(*blob));
+        self
+    }
+
+    /// The table that was not seen whole of which the repair needs to be, since it takes something away for what is not
+    /// in there.
+    fn rests_on_gap(&self, gaps: &Gaps) -> Option<&str> {
+        let Remedy::Writes(txn, _) = &self.remedy else {
+            return None;
+        };
+        let takes = self.loses.is_some() || txn.writes.iter().any(|write| matches!(write, Write::Delete(_)));
+        let mut absent = self
+            .proof
+            .preconditions
+            .iter()
+            .filter_map(|asserted| match asserted {
+                Precondition::Absent(key) | Precondition::Empty(key) => Some(key),
+                _ => None,
+            });
+        absent.find_map(|key| gaps.about(key)).filter(|_| takes)
     }
 
     /// Has a damaged record written again from what tells it.
@@ -135,7 +164,14 @@ impl Checker<'_> {
 
     /// Tells a suspicion if it is so, and repairs it if that is wanted and possible.
     pub(super) async fn confirm(&mut self, suspicion: &Suspicion) -> Result<Outcome> {
+        let unsure = suspicion.rests_on_gap(&self.gaps).map(|table| {
+            format!("not repaired, since not all of {table}/ could be read: it may say otherwise")
+        });
         let (repair, advice) = match &suspicion.remedy {
+            Remedy::Writes(..) if unsure.is_some() => match self.proven(suspicion).await? {
+                true => (Repair::No, unsure.unwrap_or_default()),
+                false => return Ok(Outcome::Changed),
+            },
             Remedy::Writes(txn, does) if self.options.repair => match self.commit(txn, "repair").await? {
                 Some(true) => (Repair::Done, does.clone()),
                 Some(false) => return Ok(Outcome::Changed),
@@ -159,17 +195,51 @@ impl Checker<'_> {
             ),
             Remedy::Advice(advice) => (Repair::No, advice.clone()),
         };
-        let finding = Finding {
+        if repair == Repair::Done {
+            self.note_lost(suspicion).await?;
+        } else if suspicion.kind == FindingKind::DamagedRecord {
+            self.gaps.unread(&suspicion.key);
+        }
+        self.found(Finding {
             kind: suspicion.kind,
             key: suspicion.key.clone(),
             message: suspicion.message.clone(),
             repair,
             advice,
-        };
-        self.report.findings += 1;
-        self.report.repaired += u64::from(repair == Repair::Done);
-        self.say(Told::Found(&finding));
+        })
+        .await;
         Ok(Outcome::Told(repair))
+    }
+
+    /// Tells a finding, and lets others run: whoever is told may have this wait, or stop it.
+    pub(super) async fn found(&mut self, finding: Finding) {
+        self.report.findings += 1;
+        self.report.repaired += u64::from(finding.repair == Repair::Done);
+        self.say(Told::Found(&finding));
+        rest().await;
+    }
+
+    /// What a repair left lost.
+    async fn note_lost(&mut self, suspicion: &Suspicion) -> Result<()> {
+        let mended = match &suspicion.remedy {
+            Remedy::Mend => parts(&suspicion.key).and_then(|[name]| digest(name)),
+            _ => None,
+        };
+        let mended = mended.filter(|_| suspicion.key.starts_with(keys::BLOB));
+        let lost = match (suspicion.loses.as_deref().copied(), mended) {
+            (Some(lost), _) => Some(lost),
+            (None, Some(blob)) => match self.look::<values::Blob>(&suspicion.key).await? {
+                Look::Found(found, _) if found.suspect => Some(blob),
+                _ => None,
+            },
+            (None, None) => None,
+        };
+        if let Some(lost) = lost
+            && (self.marked.len() >= REMEMBERED || self.marked.insert(lost))
+        {
+            self.report.lost += 1;
+        }
+        Ok(())
     }
 
     /// Whether everything that a proof asserts is so at one moment.

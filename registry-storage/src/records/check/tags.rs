@@ -4,8 +4,8 @@ use registry_core::store::Entry;
 use registry_core::{Result, Tag};
 
 use super::super::values::{self, MARK};
+use super::look::{Look, decode, not_a_key};
 use super::suspicion::{Suspicion, as_seen, of};
-use super::walk::{Look, decode, not_a_key};
 use super::{Checker, FindingKind, digest, keys, parts};
 
 impl Checker<'_> {

@@ -5,8 +5,9 @@ use registry_core::store::Entry;
 use registry_core::{Digest, Result, Tag};
 
 use super::super::values::{self, MARK, V1, encode};
+use super::look::{Look, decode, not_a_key};
 use super::suspicion::{Suspicion, as_seen, of};
-use super::walk::{Look, Table, decode, not_a_key};
+use super::table::Table;
 use super::{Checker, FindingKind, digest, keys, parts};
 
 /// An entry of the order in which the trash goes. One for nothing is inert, and goes when its time comes.
@@ -143,7 +144,7 @@ impl Checker<'_> {
                     })
                 }
                 _ => {
-                    self.want(blob);
+                    self.wanted.add(blob);
                     suspicion.advise(format!(
                         "push blob {blob} again before the manifest is to come back"
                     ))

@@ -6,7 +6,9 @@ use registry_core::Result;
 use registry_core::store::Entry;
 
 use super::super::values;
-use super::walk::{Look, Table};
+use super::look::Look;
+use super::table::Table;
+use super::walk::rest;
 use super::{Checker, Told, Usage, digest, keys, parts};
 
 /// What one repository holds, so far.
@@ -71,6 +73,7 @@ impl Checker<'_> {
                     blobs: held.blobs,
                     blob_bytes: held.blob_bytes,
                 }));
+                rest().await;
             }
         }
         Ok(())

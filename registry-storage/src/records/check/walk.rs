@@ -1,118 +1,90 @@
-//! Reading records of which some may be damaged.
+//! Going through records in their order, past those that are damaged, and knowing what may have been missed.
+//!
+//! The engine's checksum covers a record's key. So a damaged record may have been any that belongs between its neighbours; and
+//! one whose key was changed so much that it belongs elsewhere stands in the way of every search that meets it: what is behind
+//! it may not be found, though it is there. A walk never goes on from a damaged key, only from sound ones; it ends where the
+//! next sound record is of another table; and each of its searches begins before what was read last, and must come to that
+//! again. Tables of which a record may have been missed are [gaps](Gaps).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::task::Poll;
 
-use bytes::Bytes;
-use registry_core::store::{Entry, KvError, Stamp, Txn};
-use registry_core::{RepositoryName, Result};
-use serde::de::DeserializeOwned;
+use registry_core::Result;
+use registry_core::store::{Entry, KvError, Txn};
 
-use super::super::{failed, values};
-use super::repositories::is_known;
-use super::suspicion::{Suspicion, of};
-use super::{Checker, FindingKind, keys};
+use super::super::failed;
+use super::super::past::is_whole;
+use super::repositories::{KNOWN, is_known, table_of};
+use super::suspicion::Suspicion;
+use super::{Checker, Finding, FindingKind, Repair, keys, parts};
 
-/// What a look at one key found.
-pub(super) enum Look<T> {
-    Absent,
-    /// There is something that cannot be read, which the walk of its own table tells of.
-    Damaged,
-    /// There is something that is not what its table holds; told there too.
-    Illegible(Stamp),
-    Found(T, Stamp),
+/// What stands for all tables.
+const EVERYTHING: &str = "everything";
+
+/// Of which tables not every record may have been seen, or understood, each with why.
+#[derive(Default)]
+pub(super) struct Gaps {
+    walked: BTreeMap<String, String>,
+    /// By records that were seen and cannot be understood.
+    read: BTreeMap<String, String>,
 }
 
-/// What an id of a repository means, and the record that says so.
-#[derive(Clone)]
-pub(super) enum Status {
-    Named(RepositoryName, Stamp),
-    /// Deleted, and still to be cleaned up: what is left of it may be in pieces.
-    Dropped,
-    Unknown,
-}
-
-/// A table that is gone through record by record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Table {
-    Repositories,
-    Names,
-    Dropped,
-    Contents,
-    Manifests,
-    Children,
-    Parents,
-    Referrers,
-    Tags,
-    Mirrors,
-    Blobs,
-    Inline,
-    Edges,
-    Deferred,
-    Leases,
-    Queue,
-    Uploads,
-    Expiries,
-    Doomed,
-    Events,
-    Trash,
-    Trashed,
-    Untagged,
-    Purges,
-    Pieces,
-    History,
-    Trims,
-}
-
-impl Table {
-    pub(super) fn prefix(self) -> &'static str {
-        match self {
-            Table::Repositories => keys::REPOSITORY,
-            Table::Names => "named/",
-            Table::Dropped => keys::DROPPED,
-            Table::Contents => "content/",
-            Table::Manifests => "manifest/",
-            Table::Children => "children/",
-            Table::Parents => "parent/",
-            Table::Referrers => "referrer/",
-            Table::Tags => "tag/",
-            Table::Mirrors => "tagged/",
-            Table::Blobs => keys::BLOB,
-            Table::Inline => "inline/",
-            Table::Edges => "edge/",
-            Table::Deferred => "deferred/",
-            Table::Leases => "lease/",
-            Table::Queue => keys::PENDING,
-            Table::Uploads => keys::UPLOAD,
-            Table::Expiries => keys::EXPIRY,
-            Table::Doomed => keys::DOOMED,
-            Table::Events => keys::EVENT,
-            Table::Trash => "trash/",
-            Table::Trashed => "trashed/",
-            Table::Untagged => "untagged/",
-            Table::Purges => keys::PURGE,
-            Table::Pieces => keys::PIECE,
-            Table::History => "history/",
-            Table::Trims => keys::TRIM,
-        }
+impl Gaps {
+    fn walked(&mut self, table: &str, why: &str) {
+        self.walked
+            .entry(table.to_owned())
+            .or_insert_with(|| why.to_owned());
     }
 
-    /// How many records are held at once: few where they may have megabytes.
-    pub(super) fn page(self) -> usize {
-        match self {
-            Table::Contents | Table::Children | Table::Referrers => 4,
-            Table::Inline | Table::Pieces => 16,
-            Table::Events => 50,
-            _ => 500,
-        }
+    /// A record was seen and says nothing.
+    pub(super) fn unread(&mut self, key: &str) {
+        self.read
+            .entry(table_of(key).to_owned())
+            .or_insert_with(|| format!("record {key} cannot be understood"));
+    }
+
+    /// Before everything is gone through again.
+    pub(super) fn forget_walks(&mut self) {
+        self.walked.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.walked.is_empty() && self.read.is_empty()
+    }
+
+    /// The table of a key or prefix, if not all of it may have been seen.
+    pub(super) fn about<'a>(&self, key: &'a str) -> Option<&'a str> {
+        let table = table_of(key);
+        let is_gap = [table, EVERYTHING]
+            .iter()
+            .any(|table| self.walked.contains_key(*table) || self.read.contains_key(*table));
+        is_gap.then_some(table)
+    }
+
+    /// All of them, with why.
+    pub(super) fn all(&self) -> BTreeMap<String, String> {
+        let mut all = self.read.clone();
+        all.extend(self.walked.clone());
+        all
     }
 }
 
 /// A walk through the records under a prefix.
 pub(super) struct Walk {
     prefix: String,
+    /// The last sound key that was read, or where the walk was to begin.
     after: Option<String>,
+    /// The sound key before that, from where a search must come to `after` again.
+    before: Option<String>,
+    /// How many damaged records lie between those two.
+    between: usize,
+    /// From where the search began that came to `after` first.
+    origin: Option<String>,
     limit: usize,
     page: VecDeque<(String, Entry)>,
+    /// So many records are gone through one by one, since one of them is damaged, or the table seems to end.
+    slowly: usize,
     ended: bool,
     /// Whether somebody else tells what is damaged here.
     silent: bool,
@@ -124,8 +96,12 @@ impl Walk {
         Walk {
             prefix: prefix.into(),
             after: None,
+            before: None,
+            between: 0,
+            origin: None,
             limit,
             page: VecDeque::new(),
+            slowly: 0,
             ended: false,
             silent: false,
         }
@@ -146,40 +122,58 @@ impl Walk {
             ..self
         }
     }
+
+    /// Where a scan begins that goes on with this walk: before what was read last, so that it shows whether the search was
+    /// led to where it was.
+    fn from(&self) -> Option<String> {
+        let start = (!self.prefix.is_empty()).then(|| self.prefix.clone());
+        let after = self.after.clone().or(start);
+        self.before.clone().or(after)
+    }
+
+    /// How many records of such a scan were read already.
+    fn overlap(&self) -> usize {
+        self.before.as_ref().map_or(0, |_| self.between + 1)
+    }
+
+    /// Goes on to sound records, behind so many damaged ones.
+    fn reach(&mut self, page: Vec<(String, Entry)>, between: usize) {
+        match &page[..] {
+            [] => return,
+            [(only, _)] => {
+                self.before = self.after.replace(only.clone());
+                self.between = between;
+            }
+            [.., (before, _), (last, _)] => {
+                (self.before, self.after) = (Some(before.clone()), Some(last.clone()));
+                self.between = 0;
+            }
+        }
+        self.page = page.into();
+    }
+}
+
+/// Lets others run, among them whoever wants to stop this.
+pub(super) async fn rest() {
+    let mut rested = false;
+    poll_fn(|context| match std::mem::replace(&mut rested, true) {
+        true => Poll::Ready(()),
+        false => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 impl Checker<'_> {
     /// The next record of a walk that is not damaged. Those that are, are told, and stepped over.
     pub(super) async fn next(&mut self, walk: &mut Walk) -> Result<Option<(String, Entry)>> {
-        let mut limit = walk.limit;
         while walk.page.is_empty() && !walk.ended {
-            let page = self
-                .records
-                .kv
-                .scan(&walk.prefix, walk.after.as_deref(), limit)
-                .await;
-            match page {
-                Ok(page) => {
-                    walk.ended = page.len() < limit;
-                    walk.after = page.last().map(|(key, _)| key.clone()).or(walk.after.take());
-                    walk.page = page.into();
-                }
-                Err(error) => match damaged(&error) {
-                    None => return Err(failed(error)),
-                    // Somewhere on the page: what comes before it on a smaller one.
-                    Some(_) if limit > 1 => limit /= 2,
-                    Some(key) => {
-                        // Through everything, only what no walk of a table has told.
-                        let told = walk.prefix.is_empty() && key.as_deref().is_some_and(is_known);
-                        if !walk.silent && !told {
-                            self.damaged_entry(&walk.prefix, key.as_deref(), &error).await?;
-                        }
-                        // A key that was changed may lie behind its place: going on from it would come here again.
-                        walk.ended = key <= walk.after;
-                        walk.after = key.or(walk.after.take());
-                        limit = walk.limit;
-                    }
-                },
+            rest().await;
+            match walk.slowly == 0 && walk.between == 0 {
+                true => self.page(walk).await?,
+                false => self.step(walk).await?,
             }
         }
         let next = walk.page.pop_front();
@@ -189,149 +183,184 @@ impl Checker<'_> {
         Ok(next)
     }
 
-    async fn damaged_entry(&mut self, table: &str, key: Option<&str>, error: &KvError) -> Result<()> {
-        let suspicion = match key {
-            Some(key) => {
-                let message = format!("record {key} is damaged: its checksum does not match");
-                let proof = Txn::new().damaged(key);
-                Suspicion::new(FindingKind::DamagedRecord, key, message, proof).mend()
+    /// A page, if all of it can be read.
+    async fn page(&mut self, walk: &mut Walk) -> Result<()> {
+        let (from, limit) = (walk.from(), walk.overlap() + walk.limit);
+        match self.records.kv.scan(&walk.prefix, from.as_deref(), limit).await {
+            Ok(page) => {
+                let is_full = page.len() == limit;
+                let page = self.forward(walk, page).await?;
+                if !is_full || page.is_empty() {
+                    // Something else's key is in the way, or so much was written before what was read last.
+                    walk.slowly = 1;
+                }
+                walk.origin = from;
+                walk.reach(page, 0);
+                Ok(())
             }
-            None => {
-                let cause = std::error::Error::source(error).map(ToString::to_string);
-                let why = cause.unwrap_or_default();
-                let message = format!("the records under {table} cannot be read any further: {why}");
-                Suspicion::new(FindingKind::DamagedRecord, table, message, Txn::new())
-                    .advise("the records must come back from a backup")
+            Err(KvError::Damaged { .. }) => {
+                walk.slowly = walk.limit;
+                Ok(())
             }
+            Err(other) => Err(failed(other)),
+        }
+    }
+
+    /// One sound record, past those before it that are damaged, whatever table they say they are of.
+    async fn step(&mut self, walk: &mut Walk) -> Result<()> {
+        walk.slowly = walk.slowly.saturating_sub(1);
+        let (from, known) = (walk.from(), walk.overlap());
+        let mut limit = known + 1;
+        let (damaged, page) = loop {
+            let (damaged, page) = match self.records.kv.scan("", from.as_deref(), limit).await {
+                Ok(page) => (Vec::new(), page),
+                Err(KvError::Damaged { key, more, page }) => ([key].into_iter().chain(more).collect(), page),
+                Err(other) => return Err(failed(other)),
+            };
+            // Until there is a sound one behind those that are not, or nothing.
+            let is_new = |(key, _): &(String, Entry)| walk.after.as_ref().is_none_or(|after| key > after);
+            if page.iter().any(is_new) || damaged.len() + page.len() < limit {
+                break (damaged, page);
+            }
+            limit += 1;
         };
-        self.confirm(&suspicion).await?;
+        let mut page = self.forward(walk, page).await?;
+        page.truncate(1);
+        let behind = page.first().map(|(key, _)| key.clone());
+        let holes = damaged.get(walk.between..).unwrap_or_default();
+        for hole in holes {
+            let before = walk.after.clone().or_else(|| from.clone());
+            self.hole(walk, before.as_deref(), hole, behind.as_deref())
+                .await?;
+        }
+        match behind.is_some_and(|key| key.starts_with(&walk.prefix)) {
+            true => {
+                walk.origin = from;
+                walk.reach(page, holes.len());
+            }
+            false => walk.ended = true,
+        }
         Ok(())
     }
 
-    /// The bytes under a key.
-    pub(super) async fn bytes(&self, key: &str) -> Result<Look<Bytes>> {
-        match self.records.kv.get(key).await {
-            Ok(Some(entry)) => Ok(Look::Found(entry.value, entry.stamp)),
-            Ok(None) => Ok(Look::Absent),
-            Err(error) if damaged(&error).is_some() => Ok(Look::Damaged),
-            Err(error) => Err(failed(error)),
-        }
-    }
-
-    /// What is under a key.
-    pub(super) async fn look<T: DeserializeOwned>(&self, key: &str) -> Result<Look<T>> {
-        Ok(match self.bytes(key).await? {
-            Look::Found(bytes, stamp) => match serde_json::from_slice(&bytes) {
-                Ok(value) => Look::Found(value, stamp),
-                Err(_) => Look::Illegible(stamp),
-            },
-            Look::Absent => Look::Absent,
-            Look::Damaged => Look::Damaged,
-            Look::Illegible(stamp) => Look::Illegible(stamp),
-        })
-    }
-
-    /// Whether there is anything under a key.
-    pub(super) async fn is_there(&self, key: &str) -> Result<bool> {
-        Ok(!matches!(self.bytes(key).await?, Look::Absent))
-    }
-
-    /// Whether there is anything under a prefix, damaged or not.
-    pub(super) async fn any_under(&self, prefix: &str) -> Result<bool> {
-        match self.records.kv.scan(prefix, None, 1).await {
-            Ok(page) => Ok(!page.is_empty()),
-            Err(error) if damaged(&error).is_some() => Ok(true),
-            Err(error) => Err(failed(error)),
-        }
-    }
-
-    /// What an id of a repository means.
-    pub(super) async fn status(&mut self, id: &str) -> Result<Status> {
-        if let Some((known, status)) = &self.status
-            && known == id
-        {
-            return Ok(status.clone());
-        }
-        let status = match self.look::<values::Named>(&keys::named(id)).await? {
-            Look::Found(named, stamp) => Status::Named(named.name, stamp),
-            _ if self.is_there(&keys::dropped(id)).await? => Status::Dropped,
-            Look::Absent => Status::Unknown,
-            // Told already; what it is called does not matter for the rest.
-            Look::Damaged | Look::Illegible(_) => Status::Dropped,
-        };
-        self.status = Some((id.to_owned(), status.clone()));
-        Ok(status)
-    }
-
-    /// The same for a record below the repository: one whose repository there is not is suspected.
-    pub(super) async fn status_for(
+    /// What of a scan is behind what was read last, from which it must go on unless that was deleted meanwhile.
+    async fn forward(
         &mut self,
-        id: &str,
+        walk: &mut Walk,
+        mut page: Vec<(String, Entry)>,
+    ) -> Result<Vec<(String, Entry)>> {
+        let Some(after) = walk.after.clone() else {
+            return Ok(page);
+        };
+        let goes_on = page.iter().any(|(key, _)| *key == after);
+        if walk.before.is_some() && !goes_on && self.is_still_there(walk, &after).await? {
+            let why =
+                format!("a search for what is behind another record does not come to {after}, which is");
+            self.gaps.walked(EVERYTHING, &why);
+        }
+        if !goes_on {
+            // Nothing to come to the next time.
+            walk.before = None;
+            walk.between = 0;
+        }
+        page.retain(|(key, _)| *key > after);
+        Ok(page)
+    }
+
+    /// Whether a key is there to which a search did not come, and was not deleted meanwhile, as is mostly so.
+    async fn is_still_there(&self, walk: &Walk, key: &str) -> Result<bool> {
+        if self.is_there(key).await? {
+            return Ok(true);
+        }
+        // As it was found the first time.
+        let mut from = walk.origin.clone();
+        loop {
+            let past = self.records.look_past("", from.as_deref(), walk.limit).await?;
+            if let Some((found, _)) = past.entries.iter().find(|(found, _)| found.as_str() >= key) {
+                return Ok(found == key);
+            }
+            match past.entries.into_iter().next_back() {
+                Some((last, _)) => from = Some(last),
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// A damaged record between two sound ones: it was of any table that has keys between theirs.
+    async fn hole(
+        &mut self,
+        walk: &Walk,
+        before: Option<&str>,
         key: &str,
-        entry: &Entry,
-        suspicions: &mut Vec<Suspicion>,
-    ) -> Result<Status> {
-        let status = self.status(id).await?;
-        if matches!(status, Status::Unknown) {
-            let message = format!("record {key} is of a repository that there is not");
-            let proof = status.assert(of(key, entry), id);
-            let suspicion = Suspicion::new(FindingKind::RepositoryUnknown, key, message, proof);
-            suspicions.push(suspicion.advise("nothing can reach it; a backup knows the repository's name"));
+        behind: Option<&str>,
+    ) -> Result<()> {
+        let is_behind = |key: &str| before.is_none_or(|before| key > before);
+        let is_before = |key: &str| behind.is_none_or(|behind| key < behind);
+        if is_whole(key) && is_behind(key) && is_before(key) {
+            let why = format!("record {key} is damaged, and so may be its key");
+            for table in KNOWN.iter().copied().chain([table_of(key)]) {
+                // '0' follows '/'.
+                if is_behind(&format!("{table}0")) && is_before(&format!("{table}/")) {
+                    self.gaps.walked(table, &why);
+                }
+            }
+        } else {
+            let why = format!("the key of record {key} was changed, and is in the way of what it lies among");
+            self.gaps.walked(EVERYTHING, &why);
         }
-        Ok(status)
-    }
-}
-
-/// What a record that is looked at holds; or what is told if that is none of its table.
-pub(super) fn decode<T: DeserializeOwned>(key: &str, entry: &Entry) -> Result<T, Suspicion> {
-    values::decode(key, entry).map_err(|error| {
-        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        let message = format!("record {key} cannot be understood: {why}");
-        Suspicion::new(FindingKind::DamagedRecord, key, message, of(key, entry))
-    })
-}
-
-/// What is told of a key that is not of its table's form.
-pub(super) fn not_a_key(key: &str, entry: &Entry) -> Suspicion {
-    let message = format!("record {key} has a key that none of its table can have");
-    Suspicion::new(FindingKind::DamagedRecord, key, message, of(key, entry))
-}
-
-impl Status {
-    /// The repository as it is spoken of.
-    pub(super) fn shown(&self, id: &str) -> String {
-        match self {
-            Status::Named(name, _) => name.to_string(),
-            Status::Dropped => format!("the deleted repository {id}"),
-            Status::Unknown => format!("the unknown repository {id}"),
+        let is_its = match walk.prefix.is_empty() {
+            // Only what no walk of a table has told.
+            true => !is_known(key),
+            false => key.starts_with(&walk.prefix),
+        };
+        match is_its && !walk.silent {
+            true => self.damaged_entry(key).await,
+            false => Ok(()),
         }
     }
 
-    pub(super) fn is_named(&self) -> bool {
-        matches!(self, Status::Named(..))
+    async fn damaged_entry(&mut self, key: &str) -> Result<()> {
+        if !is_whole(key) {
+            let message = format!("record {key} is damaged, and so is its key");
+            let advice = "nothing can read or write it; what it said must come back from a backup";
+            self.tell(FindingKind::DamagedRecord, key, message, advice).await;
+            return Ok(());
+        }
+        let message = format!("record {key} is damaged: its checksum does not match");
+        let proof = Txn::new().damaged(key);
+        if key.starts_with(keys::BLOB)
+            && let Some(blob) = parts(key).and_then(|[name]| super::digest(name))
+        {
+            self.wanted.add(&blob);
+        }
+        self.confirm(&Suspicion::new(FindingKind::DamagedRecord, key, message, proof).mend())
+            .await?;
+        Ok(())
     }
 
-    /// Asserts that the id means this.
-    pub(super) fn assert(&self, txn: Txn, id: &str) -> Txn {
-        match self {
-            Status::Named(_, stamp) => txn.at(keys::named(id), *stamp),
-            Status::Unknown => txn.absent(keys::named(id)).absent(keys::dropped(id)),
-            Status::Dropped => txn,
+    /// Tells of each table of which something may have been missed.
+    pub(super) async fn tell_gaps(&mut self) {
+        for (table, why) in self.gaps.all() {
+            let message = match table.as_str() {
+                EVERYTHING => format!("the walk through the records was incomplete: {why}"),
+                table => format!("the walk through {table}/ was incomplete: {why}"),
+            };
+            let advice = "what would follow from what is not there was told and not done; mend or delete that record, \
+                          and check again";
+            self.tell(FindingKind::WalkIncomplete, &table, message, advice)
+                .await;
         }
     }
-}
 
-/// The record that is damaged, if that is what an error says; nothing inside if its very key is.
-#[expect(
-    clippy::option_option,
-    reason = "whether it is damage, and whether the damage leaves a key"
-)]
-fn damaged(error: &KvError) -> Option<Option<String>> {
-    match error {
-        // No record's key has what stands for bytes that are no text.
-        KvError::Damaged { key, .. } => {
-            Some((!key.contains(char::REPLACEMENT_CHARACTER)).then(|| key.clone()))
-        }
-        _ => None,
+    /// Tells what is so, and cannot be repaired.
+    async fn tell(&mut self, kind: FindingKind, key: &str, message: String, advice: &str) {
+        self.found(Finding {
+            kind,
+            key: key.to_owned(),
+            message,
+            repair: Repair::No,
+            advice: advice.to_owned(),
+        })
+        .await;
     }
 }

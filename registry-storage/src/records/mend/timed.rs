@@ -89,6 +89,72 @@ impl Records {
         Ok(Some(txn.put(keys::purge(until, repository, what), MARK)))
     }
 
+    /// Since when a manifest is loose is for its entry in the queue to say, the latest if there are several. Without any its
+    /// time begins anew.
+    pub(super) async fn mended_loose(
+        &self,
+        txn: Txn,
+        key: &str,
+        repository: &str,
+        digest: &str,
+    ) -> Result<Txn> {
+        let mut txn = txn.delete(key);
+        let Ok(of) = digest.parse::<Digest>() else {
+            return Ok(txn);
+        };
+        let (mut since, mut after) = (None, None::<String>);
+        loop {
+            let page = self
+                .look_past(keys::LOOSENED, after.as_deref(), 1000)
+                .await?
+                .entries;
+            for (queued, entry) in &page {
+                if let Some((at, rest)) = keys::parse_timed(keys::LOOSENED, queued)
+                    && rest.split_once('/') == Some((repository, digest))
+                {
+                    txn = txn.at(queued, entry.stamp).delete(queued);
+                    since = Some(at);
+                }
+            }
+            match page.into_iter().next_back() {
+                Some((last, _)) => after = Some(last),
+                None => break,
+            }
+        }
+        let since = match since {
+            Some(since) => since,
+            None => self.clock().await?,
+        };
+        Ok(txn
+            .put(key, encode(&values::Loose { v: V1, since }))
+            .put(keys::loosened(since, repository, &of), MARK))
+    }
+
+    /// When a manifest without a tag goes is for its note to say.
+    pub(super) async fn mended_loosened(&self, key: &str, repository: &str, digest: &str) -> Result<Txn> {
+        let gone = Txn::new().delete(key);
+        let Ok(of) = digest.parse::<Digest>() else {
+            return Ok(gone);
+        };
+        let note = keys::loose(repository, &of);
+        let found = match self.kv.get(&note).await {
+            Ok(found) => found,
+            Err(KvError::Damaged { .. }) => {
+                let gone = gone.damaged(&note);
+                return self.mended_loose(gone, &note, repository, digest).await;
+            }
+            Err(other) => return Err(failed(other)),
+        };
+        let txn = gone.unchanged(&note, found.as_ref());
+        Ok(match &found {
+            Some(entry) => {
+                let since = decode::<values::Loose>(&note, entry)?.since;
+                txn.put(keys::loosened(since, repository, &of), MARK)
+            }
+            None => txn,
+        })
+    }
+
     /// A location is doomed for as long as any can be held. If its name is what was changed, it is nobody's: the names
     /// of locations are random, and none is one flipped bit from another.
     pub(in crate::records) async fn mended_doomed(&self, key: &str) -> Result<Option<Txn>> {
@@ -104,6 +170,7 @@ impl Records {
             location,
             not_before,
         };
-        Ok(Some(Txn::new().put(key, encode(&value))))
+        let queued = keys::unlink(not_before, &value.location);
+        Ok(Some(Txn::new().put(key, encode(&value)).put(queued, MARK)))
     }
 }

@@ -19,6 +19,8 @@ macro_rules! manifest_store_collect_clauses {
                 an_entry_is_due_when_its_lease_has_ended_and_no_sooner,
                 an_entry_is_dropped_where_an_edge_holds,
                 an_entry_is_queued_again_where_a_lease_holds,
+                leases_that_are_over_go_though_a_manifest_holds_their_blob,
+                leases_that_are_over_go_though_another_holds_their_blob,
                 a_blob_is_condemned_once_nothing_holds_it,
                 a_condemned_blob_is_removed_after_the_second_delay_and_no_sooner,
                 an_older_entry_does_not_shorten_the_second_delay,
@@ -85,6 +87,40 @@ pub async fn an_entry_is_queued_again_where_a_lease_holds(fixture: Fixture) {
         BlobState::Live
     );
     fixture.collect_until(Collected::Removed).await;
+}
+
+/// Those that are not over stay.
+pub async fn leases_that_are_over_go_though_a_manifest_holds_their_blob(fixture: Fixture) {
+    let a = repo("a");
+    fixture.image(&a, "x", "v").await;
+    fixture.publish(&repo("b"), "x").await;
+    fixture.outlive_leases();
+    fixture.publish(&repo("c"), "x").await;
+    assert_eq!(fixture.leases("x").await, 3);
+    fixture.collect_due().await;
+    assert_eq!(fixture.leases("x").await, 1);
+    assert!(fixture.belongs(&a, "x").await && fixture.belongs(&repo("c"), "x").await);
+    fixture.outlive_leases();
+    fixture.collect_due().await;
+    assert_eq!(fixture.leases("x").await, 0);
+    assert!(fixture.belongs(&a, "x").await && !fixture.belongs(&repo("c"), "x").await);
+}
+
+/// So that a blob which is pushed again and again keeps no more of them than there are buckets.
+pub async fn leases_that_are_over_go_though_another_holds_their_blob(fixture: Fixture) {
+    let lifetimes = *fixture.store.lifetimes();
+    let (a, buckets) = (
+        repo("a"),
+        lifetimes.grace.as_millis() / lifetimes.bucket.as_millis(),
+    );
+    for _ in 0..4 * buckets {
+        fixture.publish(&a, "x").await;
+        fixture.clock.advance(lifetimes.bucket);
+        fixture.collect_due().await;
+        let leases = fixture.leases("x").await as u128;
+        assert!(leases <= buckets + 2, "{leases} leases of {buckets} buckets");
+    }
+    assert!(fixture.belongs(&a, "x").await);
 }
 
 /// With a second delay from then on.

@@ -6,7 +6,7 @@ use registry_core::manifest::{OCI_INDEX, OCI_MANIFEST};
 use registry_core::store::{ManifestWrite, Untagged};
 use registry_core::{Digest, ErrorKind, Reference, RepositoryName};
 
-use super::{Fixture, assert_kind, caller, digest, image, repo, write};
+use super::{Fixture, SLACK, assert_kind, caller, digest, image, repo, write};
 
 #[doc(hidden)]
 #[macro_export]
@@ -35,7 +35,7 @@ macro_rules! manifest_store_keeping_clauses {
     };
 }
 
-/// How long untagged manifests are kept here.
+/// How long untagged manifests are kept here, at least.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 fn index_of(children: &[&ManifestWrite], tags: &[&str]) -> ManifestWrite {
@@ -104,7 +104,7 @@ impl Fixture {
     async fn tidy_for_long(&self) -> usize {
         let mut deleted = 0;
         for _ in 0..4 {
-            self.clock.advance(KEPT + Duration::from_millis(1));
+            self.clock.advance(KEPT + SLACK);
             deleted += self.by_policy().await;
         }
         self.collect_all().await;
@@ -215,7 +215,7 @@ pub async fn an_image_that_lost_its_tag_goes_by_policy(fixture: Fixture) {
     let new = fixture.image(&a, "new", "v").await;
     fixture.clock.advance(KEPT - Duration::from_millis(1));
     assert_eq!(fixture.by_policy().await, 0);
-    fixture.clock.advance(Duration::from_millis(1));
+    fixture.clock.advance(SLACK);
     assert_eq!(fixture.by_policy().await, 1);
     assert!(!fixture.is_there(&a, &old).await && fixture.is_there(&a, &new).await);
 }
@@ -226,7 +226,7 @@ pub async fn an_image_that_never_had_a_tag_goes_by_policy(fixture: Fixture) {
     let lone = fixture.put_with(&a, &["x"], &image(&["x"], &[])).await;
     fixture.collect_all().await;
     assert!(fixture.is_there(&a, &lone).await, "without a policy it stays");
-    fixture.clock.advance(KEPT);
+    fixture.clock.advance(KEPT + SLACK);
     assert_eq!(fixture.by_policy().await, 1);
     assert!(!fixture.is_there(&a, &lone).await);
 }
@@ -252,7 +252,7 @@ pub async fn a_tag_that_comes_while_its_image_is_chosen_keeps_it(fixture: Fixtur
     let a = repo("a");
     let write = image(&["x"], &[]);
     let kept = fixture.put_with(&a, &["x"], &write).await;
-    fixture.clock.advance(KEPT);
+    fixture.clock.advance(KEPT + SLACK);
     while fixture.store.follow(10).await.expect("the feed") {}
     let chosen = fixture
         .store
@@ -275,7 +275,7 @@ impl Fixture {
     /// An image that the policy has chosen, while the feed goes on where the policy has not looked.
     async fn chosen(&self, name: &RepositoryName, write: &ManifestWrite) -> Untagged {
         self.put_with(name, &["x"], write).await;
-        self.clock.advance(KEPT);
+        self.clock.advance(KEPT + SLACK);
         while self.store.follow(10).await.expect("the feed") {}
         let chosen = self.store.untagged(self.now() - KEPT, None, 10).await;
         chosen.expect("a list").remove(0)
@@ -287,7 +287,7 @@ impl Fixture {
         self.clock.advance(KEPT - Duration::from_millis(1));
         assert_eq!(self.by_policy().await, 0);
         assert!(self.is_there(name, &chosen.digest).await);
-        self.clock.advance(Duration::from_millis(1));
+        self.clock.advance(SLACK);
         assert_eq!(self.by_policy().await, 1);
     }
 }
@@ -329,7 +329,7 @@ pub async fn the_time_without_a_tag_begins_anew_with_each_loss(fixture: Fixture)
         .delete_tag(&caller(), &a, &write.tags[0])
         .await
         .expect("a delete");
-    fixture.clock.advance(KEPT);
+    fixture.clock.advance(KEPT + SLACK);
     assert_eq!(fixture.by_policy().await, 1);
 }
 
@@ -347,7 +347,7 @@ pub async fn the_feed_is_followed_once(fixture: Fixture) {
     assert_eq!(pages, 4);
     let found = fixture
         .store
-        .untagged(fixture.now(), None, 10)
+        .untagged(fixture.now() + SLACK, None, 10)
         .await
         .expect("a list");
     assert_eq!(found.len(), 7);
@@ -355,7 +355,7 @@ pub async fn the_feed_is_followed_once(fixture: Fixture) {
     assert_eq!(
         fixture
             .store
-            .untagged(fixture.now(), None, 10)
+            .untagged(fixture.now() + SLACK, None, 10)
             .await
             .expect("a list"),
         found

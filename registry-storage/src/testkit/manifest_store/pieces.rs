@@ -20,6 +20,8 @@ macro_rules! manifest_store_pieces_clauses {
                 a_manifest_comes_back_between_any_two_pieces,
                 what_is_put_between_two_pieces_keeps_its_edges,
                 what_a_deleted_index_listed_can_be_deleted_before_its_pieces_are_taken,
+                what_a_deleted_manifest_named_can_be_given_up_before_its_pieces_are_taken,
+                what_is_purged_between_two_pieces_has_its_grace,
                 a_deleted_repository_takes_its_pieces_along,
                 what_was_put_again_between_two_pieces_can_be_deleted_again,
             ]
@@ -146,6 +148,50 @@ pub async fn what_a_deleted_index_listed_can_be_deleted_before_its_pieces_are_ta
     undelete(&fixture, &a, &child.digest).await.expect("it is back");
     undelete(&fixture, &a, &index.digest).await.expect("it is back");
     assert_kind(fixture.delete(&a, &child.digest).await, ErrorKind::InUse);
+}
+
+/// Nothing that is there names it any more; what is in the trash goes on holding it.
+pub async fn what_a_deleted_manifest_named_can_be_given_up_before_its_pieces_are_taken(fixture: Fixture) {
+    let a = repo("a");
+    let put = put_large(&fixture, &a, &["first", "last"]).await;
+    let needed = fixture.store.delete_blob(&a, &digest("last")).await;
+    assert_kind(needed, ErrorKind::InUse);
+    fixture.delete(&a, &put.digest).await.expect("a delete");
+    for blob in ["last", "first"] {
+        let given_up = fixture.store.delete_blob(&a, &digest(blob)).await;
+        given_up.expect("nothing that is there needs it");
+        assert!(!fixture.belongs(&a, blob).await);
+    }
+    fixture.outlive_leases();
+    for entry in fixture.due().await {
+        fixture.store.collect(&entry).await.expect("a step");
+    }
+    undelete(&fixture, &a, &put.digest).await.expect("it is back");
+    assert!(fixture.belongs(&a, "first").await && fixture.belongs(&a, "last").await);
+}
+
+/// From when its piece is taken, as if it was not purged: whoever was told that a blob exists was told by its edge.
+pub async fn what_is_purged_between_two_pieces_has_its_grace(fixture: Fixture) {
+    let a = repo("a");
+    let put = put_large(&fixture, &a, &["first", "last"]).await;
+    fixture.outlive_leases();
+    fixture.delete(&a, &put.digest).await.expect("a delete");
+    fixture.store.sweep_manifests(1).await.expect("a piece");
+    let told = fixture.store.lease(&a, &digest("last")).await;
+    told.expect("it is told");
+    let purged = fixture.store.purge(&caller(), &a, &put.digest).await;
+    purged.expect("it was in the trash");
+    while fixture.store.sweep_manifests(1).await.expect("a sweep") {}
+    fixture.clock.advance(fixture.store.lifetimes().grace);
+    for entry in fixture.due().await {
+        fixture.store.collect(&entry).await.expect("a step");
+    }
+    assert!(fixture.belongs(&a, "last").await, "it is in its grace");
+    collect_by_the_page(&fixture).await;
+    assert_eq!(
+        (fixture.record("first").await, fixture.record("last").await),
+        (None, None)
+    );
 }
 
 /// Whatever was taken of them before.

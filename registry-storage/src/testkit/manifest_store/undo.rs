@@ -28,6 +28,7 @@ macro_rules! manifest_store_undo_clauses {
                 what_a_deferred_put_only_held_opens_nothing_when_it_comes_back,
                 a_manifest_with_a_suspect_blob_stays_in_the_trash,
                 a_blob_may_be_given_up_while_the_trash_holds_it,
+                a_blob_may_be_given_up_while_what_only_held_it_is_in_the_trash,
                 the_trash_is_listed_in_pages,
                 emptying_the_trash_takes_small_pieces_and_comes_to_an_end,
                 a_deleted_repository_takes_its_trash_along,
@@ -390,6 +391,29 @@ pub async fn a_blob_may_be_given_up_while_the_trash_holds_it(fixture: Fixture) {
         fixture.store.delete_blob(&a, &digest("x")).await,
         ErrorKind::InUse,
     );
+}
+
+/// A deferred edge opens nothing, in the trash or not; it is needed while its manifest is there.
+pub async fn a_blob_may_be_given_up_while_what_only_held_it_is_in_the_trash(fixture: Fixture) {
+    let a = repo("a");
+    let mut put = image(&["x"], &["v"]);
+    put.options.children = Children::Deferred;
+    let manifest = fixture
+        .put(&a, put)
+        .await
+        .expect("an image before its blob")
+        .digest;
+    fixture.publish(&a, "x").await;
+    let needed = fixture.store.delete_blob(&a, &digest("x")).await;
+    assert_kind(needed, ErrorKind::InUse);
+    fixture.delete(&a, &manifest).await.expect("a delete");
+    let given_up = fixture.store.delete_blob(&a, &digest("x")).await;
+    given_up.expect("nothing that is there needs it");
+    assert!(!fixture.belongs(&a, "x").await);
+    fixture.outlive_leases();
+    fixture.collect_due().await;
+    undelete(&fixture, &a, &manifest).await.expect("it is back");
+    assert!(fixture.record("x").await.is_some() && !fixture.belongs(&a, "x").await);
 }
 
 /// By digest.

@@ -8,9 +8,9 @@ use clap::Args;
 use registry_core::{SAMPLE, Verify};
 use registry_storage::backup::UNFINISHED;
 use registry_storage::kv::{EngineKind, OpenError};
-use server_hyper::Stores;
 use server_hyper::config::{Config, Loaded, Problem};
 use server_hyper::tls::Tls;
+use server_hyper::{StoreOptions, Stores};
 
 use crate::settings::Settings;
 
@@ -142,8 +142,16 @@ fn data(config: &Config) -> Result<(), Problem> {
     if !begun("records") && !begun(UNFINISHED) {
         return writable(&config.data).map_err(|why| Problem::of("data", why));
     }
-    match Stores::open(&config.data, config.store_options()) {
+    let options = StoreOptions {
+        keep_format: true,
+        ..config.store_options()
+    };
+    match Stores::open(&config.data, options) {
         Ok(_) => Ok(()),
+        Err(OpenError::OlderFormat { found, known, .. }) => {
+            println!("the data has format {found}; `serve` brings it to format {known}");
+            Ok(())
+        }
         Err(OpenError::InUse(_)) => {
             println!("the data is in use: a server runs on it");
             Ok(())

@@ -10,19 +10,27 @@ use registry_storage::kv::OpenError;
 use registry_storage::records::Records;
 use registry_storage::records::check::{Finding, Options, Report, Told};
 use server_hyper::control::{Client, ClientError, Found, Fsck as Asked, Line, Request, Token};
-use server_hyper::{Stores, TokioRuntime};
+use server_hyper::{StoreOptions, Stores, TokioRuntime};
 
 use crate::progress::{Progress, rate, refuse, refuse_line, size};
 use crate::settings::Settings;
 
+/// Exit code of a check that did not take place.
+const UNCHECKED: u8 = 2;
+
 #[derive(Args)]
 #[command(after_help = "\
 Runs beside a server, which goes on: what others write meanwhile is never taken for wrong. Without a server it opens \
-the data itself. What is found is printed on standard output, one thing a line: its kind, a sentence, and what to do. \
-The exit code is 1 if anything was found that was not repaired.
+the data itself. What is found is printed on standard output, one thing a line: its kind, a sentence, and what to do.
 
-Without --repair nothing is changed. With it, each repair is one transaction that asserts what was found; what nothing \
-tells how it was is named and left. It can be stopped at any time and run again.
+Without --repair nothing is changed: data of an older format is refused. With it, each repair is one transaction that \
+asserts what was found; what nothing tells how it was is named and left. It can be stopped at any time and run again.
+
+Exit codes:
+  0  nothing is wrong, or all that was is repaired
+  1  something is wrong and not repaired; or blobs were marked as lost, which must be pushed again; or not everything \
+could be looked at
+  2  there was no check: the data cannot be opened, or the server not be asked
 
 Examples:
   berth fsck --data /srv/berth               every record, and the length of every blob
@@ -59,7 +67,10 @@ pub(crate) struct Fsck {
 pub(crate) fn run(args: &Fsck) -> ExitCode {
     let client = match args.client() {
         Ok(client) => client,
-        Err(why) => return refuse_line(&why),
+        Err(why) => {
+            refuse_line(&why);
+            return ExitCode::from(UNCHECKED);
+        }
     };
     let mut printer = Printer::begin(args.json, args.deep);
     let request = Request::Fsck(Asked {
@@ -72,12 +83,15 @@ pub(crate) fn run(args: &Fsck) -> ExitCode {
     match asked {
         Ok(report) => {
             printer.conclude(&report);
-            match report.findings == report.repaired {
+            match report.is_well() {
                 true => ExitCode::SUCCESS,
                 false => ExitCode::FAILURE,
             }
         }
-        Err(error) => refuse(&error),
+        Err(error) => {
+            refuse(&error);
+            ExitCode::from(UNCHECKED)
+        }
     }
 }
 
@@ -98,8 +112,14 @@ impl Fsck {
         }
         let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
         let _within = runtime.enter();
-        let stores = Stores::open(&config.data, config.store_options()).map_err(|error| match error {
+        let options = StoreOptions {
+            // Who only looks changes nothing.
+            keep_format: !self.repair,
+            ..config.store_options()
+        };
+        let stores = Stores::open(&config.data, options).map_err(|error| match error {
             OpenError::InUse(_) => format!("{error}, by something that cannot be asked"),
+            OpenError::OlderFormat { .. } => format!("{error}. So does a check with --repair"),
             other => match std::error::Error::source(&other) {
                 Some(cause) => format!("{other}: {cause}"),
                 None => other.to_string(),
@@ -239,6 +259,23 @@ impl Printer {
             report.files,
             self.progress.elapsed().as_secs_f64()
         );
+        if report.lost > 0 {
+            eprintln!("blobs marked as lost, to be pushed again: {}", report.lost);
+        }
+        if !report.incomplete.is_empty() {
+            let tables: Vec<&str> = report.incomplete.keys().map(String::as_str).collect();
+            eprintln!(
+                "not every record could be looked at, of: {}; what would follow from what is not there was told and not \
+                 done",
+                tables.join(", ")
+            );
+        }
+        if report.forgotten > 0 {
+            eprintln!(
+                "more blobs lost their bytes than can be remembered ({} times one was left out): repair, and run it again",
+                report.forgotten
+            );
+        }
         if report.unsettled > 0 {
             eprintln!(
                 "{} records were written by others each time that they were looked at; check again",

@@ -8,8 +8,10 @@ mod gc;
 mod place;
 mod progress;
 mod restore;
+mod scrub;
 mod serve;
 mod settings;
+mod trash;
 mod undo;
 mod version;
 
@@ -34,7 +36,9 @@ use clap::{Parser, Subcommand};
   berth restore /mnt/b --data /srv/new     make a registry out of that
   berth fsck --deep --data /srv/berth      look at every record and every byte, while it serves
   berth gc --dry-run --data /srv/berth     say what would be given back, and why
-  berth undelete team/app:v1               bring back what was deleted")]
+  berth undelete team/app:v1               bring back what was deleted
+  berth trash purge team/app               or let it go before its time
+  berth scrub --data /srv/berth            say what was found damaged, and how far reading again is")]
 struct Berth {
     #[command(subcommand)]
     command: Command,
@@ -56,6 +60,10 @@ enum Command {
     Gc(gc::Gc),
     /// Bring back a manifest or a tag that was deleted.
     Undelete(undo::Undelete),
+    /// List what can be undeleted, or let it go for good.
+    Trash(trash::Trash),
+    /// Say what was found damaged, and how far reading everything again is.
+    Scrub(scrub::Scrub),
     /// Say where a tag pointed, since when, and who moved it.
     History(undo::History),
     /// Point a tag where it pointed before.
@@ -73,6 +81,8 @@ fn main() -> ExitCode {
         Command::Fsck(fsck) => fsck::run(&fsck),
         Command::Gc(gc) => gc::run(&gc),
         Command::Undelete(undelete) => undo::undelete(&undelete),
+        Command::Trash(trash) => trash::run(&trash),
+        Command::Scrub(scrub) => scrub::run(&scrub),
         Command::History(history) => undo::history(&history),
         Command::Rollback(rollback) => undo::roll_back(&rollback),
         Command::Version(version) => version::run(&version),

@@ -19,8 +19,8 @@ pub(crate) struct Progress {
     last: Instant,
     /// `None` if standard error is no terminal.
     line: Option<ProgressBar>,
-    /// What is being counted.
-    counting: Option<(String, Instant)>,
+    /// What is being counted, since when, and from which number on.
+    counting: Option<(String, Instant, u64)>,
 }
 
 impl Progress {
@@ -56,17 +56,20 @@ impl Progress {
 
     /// Says that so many of so many are done; with a bar on a terminal, a rate, and the time that is left.
     pub(crate) fn count(&mut self, what: &str, done: u64, of: u64) {
-        let began = match &self.counting {
-            Some((counted, began)) if counted == what => *began,
+        let (began, from) = match &self.counting {
+            Some((counted, began, from)) if counted == what => (*began, *from),
             _ => {
                 let now = Instant::now();
                 if let Some(line) = &self.line {
                     line.set_style(style(BAR));
                     line.set_message(what.to_owned());
                     line.reset();
+                    // What was counted before, and goes on, was not done in this moment.
+                    line.set_position(done);
+                    line.reset_eta();
                 }
-                self.counting = Some((what.to_owned(), now));
-                now
+                self.counting = Some((what.to_owned(), now, done));
+                (now, done)
             }
         };
         let of = of.max(done);
@@ -76,7 +79,7 @@ impl Progress {
             return;
         }
         self.say(|_| {
-            let speed = done as f64 / began.elapsed().as_secs_f64().max(0.001);
+            let speed = done.saturating_sub(from) as f64 / began.elapsed().as_secs_f64().max(0.001);
             let left = (of - done) as f64 / speed.max(0.001);
             format!("{what}: {done} of {of}, {speed:.0}/s, {left:.0} s left")
         });

@@ -149,7 +149,7 @@ pub(crate) struct Rollback {
 }
 
 /// Asks; gives what is found to whoever reads JSON, or else to `found`.
-fn ask<T: DeserializeOwned, F: DeserializeOwned>(
+pub(crate) fn ask<T: DeserializeOwned, F: DeserializeOwned>(
     place: &Place,
     request: &Request,
     json: bool,
@@ -170,7 +170,7 @@ fn ask<T: DeserializeOwned, F: DeserializeOwned>(
     }
 }
 
-fn end(done: Result<(), String>) -> ExitCode {
+pub(crate) fn end(done: Result<(), String>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => refuse_line(&why),
@@ -223,8 +223,21 @@ fn list(args: &Undelete, repository: &RepositoryName) -> Result<(), String> {
     let request = Request::Trash {
         repository: repository.clone(),
     };
-    let listed: Listed = ask(&args.place, &request, args.json, &mut |in_trash| match in_trash {
-        InTrash::Manifest(manifest) => println!(
+    let listed: Listed = ask(&args.place, &request, args.json, &mut |in_trash| {
+        println!("{}", sentence(repository, &in_trash));
+    })?;
+    if args.json {
+        place::print(&Line::Done(serde_json::json!(listed)));
+    } else if listed.count == 0 {
+        println!("nothing of {repository} can be brought back");
+    }
+    Ok(())
+}
+
+/// What is in the trash, for people.
+pub(crate) fn sentence(repository: &RepositoryName, in_trash: &InTrash) -> String {
+    match in_trash {
+        InTrash::Manifest(manifest) => format!(
             "{repository}@{}  {}, {}; deleted {} by {}, until {}",
             manifest.digest,
             size(manifest.size),
@@ -233,7 +246,7 @@ fn list(args: &Undelete, repository: &RepositoryName) -> Result<(), String> {
             manifest.by,
             time(manifest.until)
         ),
-        InTrash::Tag(tag) => println!(
+        InTrash::Tag(tag) => format!(
             "{repository}:{}  at {}; deleted {} by {}, until {}",
             tag.tag,
             tag.digest,
@@ -241,13 +254,7 @@ fn list(args: &Undelete, repository: &RepositoryName) -> Result<(), String> {
             tag.by,
             time(tag.until)
         ),
-    })?;
-    if args.json {
-        place::print(&Line::Done(serde_json::json!(listed)));
-    } else if listed.count == 0 {
-        println!("nothing of {repository} can be brought back");
     }
-    Ok(())
 }
 
 pub(crate) fn history(args: &History) -> ExitCode {

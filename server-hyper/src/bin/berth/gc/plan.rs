@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use registry_core::store::{Collected, Outlook, Whose};
+use registry_core::store::{Cause, Collected, Outlook, Release, Whose};
 use registry_gc::{Plan, Planned, Tally};
 use server_hyper::control::{Collect, Line, Request};
 
@@ -53,6 +53,7 @@ pub(super) fn plan(args: &Gc) -> Result<ExitCode, String> {
 /// What would be done to something, and why; `None` if it stays.
 fn sentence(planned: &Planned) -> Option<String> {
     Some(match planned {
+        Planned::Release(release) => released(release),
         Planned::Blob(outlook) => {
             let deed = match outlook.step {
                 Collected::Condemned => "condemn",
@@ -95,11 +96,48 @@ fn sentence(planned: &Planned) -> Option<String> {
     })
 }
 
+/// What would be done to a manifest or a tag, and why.
+fn released(release: &Release) -> String {
+    let Release {
+        cause,
+        repository,
+        manifest,
+        tag,
+        blobs,
+    } = release;
+    let what = match (manifest, tag) {
+        (Some(digest), _) => format!("manifest {digest}"),
+        (None, Some(tag)) => format!("tag {tag}"),
+        (None, None) => "something".to_owned(),
+    };
+    let (deed, why) = match cause {
+        Cause::Untagged { since } => ("delete", format!("no tag since {}", time(*since))),
+        Cause::Trash { until } => (
+            "purge",
+            format!("deleted; could be brought back until {}", time(*until)),
+        ),
+        Cause::Deleted => ("clean up", "deleted".to_owned()),
+        Cause::Repository => ("clean up", "its repository was deleted".to_owned()),
+    };
+    let alone = match blobs.len() {
+        0 => String::new(),
+        count => {
+            let bytes = blobs.iter().map(|blob| blob.size).sum();
+            format!("; it alone holds {count} blobs ({})", size(bytes))
+        }
+    };
+    format!("{deed} {what} in {repository}: {why}{alone}")
+}
+
 fn totals(plan: &Plan) -> String {
     let row = |what: &str, tally: &Tally| vec![what.to_owned(), tally.count.to_string(), size(tally.bytes)];
     let head = |what: &str, of: &str| vec![what.to_owned(), of.to_owned(), "size".to_owned()];
     let mut rows = vec![
         head("what would become of it", "count"),
+        row("manifests without a tag: deleted", &plan.untagged),
+        row("deleted, and kept no longer: purged", &plan.trash),
+        row("deleted manifests: cleaned up", &plan.deleted),
+        row("manifests of deleted repositories: cleaned up", &plan.swept),
         row("blobs that nothing points at: condemned", &plan.condemn),
         row("blobs that were condemned: removed", &plan.remove),
         row("files that nothing names: unlinked", &plan.unlink),
@@ -111,12 +149,34 @@ fn totals(plan: &Plan) -> String {
     ];
     if !plan.repositories.is_empty() {
         rows.push(Vec::new());
-        rows.push(head("by the repository that held it last", "blobs"));
+        rows.push(head("by the repository that holds or last held it", "blobs"));
         let mut repositories: Vec<_> = plan.repositories.iter().collect();
         repositories.sort_by_key(|(name, tally)| (std::cmp::Reverse(tally.bytes), (*name).clone()));
         rows.extend(repositories.into_iter().map(|(name, tally)| row(name, tally)));
     }
     let mut text = table(&rows);
+    let manifests = [plan.untagged, plan.trash, plan.deleted, plan.swept];
+    if manifests.iter().any(|tally| tally.bytes > 0) {
+        text.push_str(
+            "\nthe size of a manifest is that of the blobs that nothing else holds; they go after it, when nothing leases them\n",
+        );
+    }
+    if plan.untagged.bytes > 0 {
+        text.push_str(
+            "what has no tag goes to the trash first, and can be brought back for lifetimes.undo\n",
+        );
+    }
+    if plan.unfollowed {
+        text.push_str(
+            "there may be more manifests without a tag: a run looks first at what happened lately\n",
+        );
+    }
+    if plan.untold > 0 {
+        text.push_str(&format!(
+            "of {} blobs nothing can be told, as their records are damaged; a run mends what can be mended\n",
+            plan.untold
+        ));
+    }
     if let Some(next) = plan.next {
         text.push_str(&format!(
             "\nthe first of what is leased or condemned is looked at again at {}\n",

@@ -1,0 +1,132 @@
+//! What must hold between the keys.
+
+use std::time::Duration;
+
+use super::choices::ScrubInterval;
+use super::explain::Problem;
+use super::schema::Config;
+use super::value::Value;
+
+impl Config {
+    /// What cannot be so, beyond what each value allows: key and reason.
+    pub(super) fn contradictions(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        let mut claim = |holds: bool, key, why: String| {
+            if !holds {
+                found.push((key, why));
+            }
+        };
+        let tls = &self.tls;
+        claim(
+            tls.certificate.is_none() || tls.key.is_some(),
+            "tls.certificate",
+            "a certificate needs its key; set tls.key too".into(),
+        );
+        claim(
+            tls.key.is_none() || tls.certificate.is_some(),
+            "tls.key",
+            "a key needs its certificate; set tls.certificate too".into(),
+        );
+        claim(
+            !self.admin_tls || tls.certificate.is_some(),
+            "admin.tls",
+            "TLS needs a certificate; set tls.certificate too".into(),
+        );
+        let limits = &self.limits;
+        for (key, value, least, most) in [
+            ("limits.connections", limits.connections, 1, 1_000_000),
+            ("limits.header_bytes", limits.header_bytes, 8192, 1 << 20),
+            ("limits.streams", limits.streams, 1, 10_000),
+            ("limits.reset_streams", limits.reset_streams, 1, 10_000),
+            ("limits.page_size", limits.page_size, 1, 10_000),
+            ("collector.workers", self.collector.workers, 1, 1000),
+        ] {
+            claim(
+                (least..=most).contains(&value),
+                key,
+                format!("{value} is not between {least} and {most}"),
+            );
+        }
+        let lifetimes = &self.lifetimes;
+        for (key, value) in [
+            ("tls.reload", tls.reload),
+            ("limits.header_timeout", limits.header_timeout),
+            ("limits.body_idle_timeout", limits.body_idle_timeout),
+            ("lifetimes.grace", lifetimes.grace),
+            ("lifetimes.bucket", lifetimes.bucket),
+            ("lifetimes.second_delay", lifetimes.second_delay),
+            ("lifetimes.upload_idle", lifetimes.upload_idle),
+            ("lifetimes.longest_write", lifetimes.longest_write),
+            ("lifetimes.longest_read", lifetimes.longest_read),
+            ("collector.interval", self.collector.interval),
+        ] {
+            claim(!value.is_zero(), key, "must be longer than nothing".into());
+        }
+        claim(
+            self.collector.untagged.is_none_or(|kept| !kept.is_zero()),
+            "collector.untagged",
+            "must be longer than nothing; \"\" keeps them for ever".into(),
+        );
+        claim(
+            self.scrub.rate >= 1024,
+            "scrub.rate",
+            format!(
+                "{} is less than 1024 bytes per second; to have no scrub, set scrub.interval = \"off\"",
+                self.scrub.rate
+            ),
+        );
+        claim(
+            self.scrub.interval != ScrubInterval::Every(Duration::ZERO),
+            "scrub.interval",
+            "must be longer than nothing".into(),
+        );
+        let (bucket, grace) = (lifetimes.bucket, lifetimes.grace);
+        claim(
+            bucket <= grace,
+            "lifetimes.bucket",
+            format!(
+                "{} is longer than lifetimes.grace, which is {}",
+                bucket.show(),
+                grace.show()
+            ),
+        );
+        let (delay, read) = (lifetimes.second_delay, lifetimes.longest_read);
+        claim(
+            delay >= read,
+            "lifetimes.second_delay",
+            format!(
+                "{} is shorter than lifetimes.longest_read, which is {}",
+                delay.show(),
+                read.show()
+            ),
+        );
+        found
+    }
+
+    /// Whether the registry may be opened to those who can reach it.
+    ///
+    /// # Errors
+    /// Says what to do: there are no accounts yet, so it opens to everybody or not at all.
+    pub fn admission(&self) -> Result<(), Problem> {
+        if self.allow_anonymous {
+            return Ok(());
+        }
+        let beyond = self.listen.iter().find(|address| !address.ip().is_loopback());
+        Err(match beyond {
+            Some(address) => Problem::of(
+                "listen",
+                format!(
+                    "{address} can be reached from other machines, and without accounts everybody there could push, \
+                     pull and delete; set `listen` to an address of loopback, or pass --allow-anonymous if all of \
+                     them may"
+                ),
+            ),
+            None => Problem::of(
+                "allow_anonymous",
+                "there are no accounts yet, so the registry opens to everybody who can reach it or not at all; pass \
+                 --allow-anonymous (or set `allow_anonymous = true`) if all of them may push, pull and delete"
+                    .to_owned(),
+            ),
+        })
+    }
+}
