@@ -6,7 +6,10 @@
 //!
 //! [`collection`] is what collecting garbage costs: `cargo run --release -p benches --bin collection`.
 //!
+//! [`load`] is a load on a registry over HTTP, berth or another: `cargo run --release -p benches --bin load -- --help`.
+//!
 //! The commands `start` and `memory` measure a `berth` process whole, run by [`trials::server`].
 
 pub mod collection;
 pub mod engines;
+pub mod load;

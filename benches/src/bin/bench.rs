@@ -1,0 +1,167 @@
+//! berth beside its peers, in one run, as ratios.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use benches::load::compare::{Compared, Figure, Plan, Spread, compare};
+use benches::load::report::Row;
+use benches::load::scenario::{SCENARIOS, Scenario};
+use benches::load::servers::Server;
+use clap::Parser;
+
+/// Measures berth and its peers with the same load in turn, and prints ratios.
+///
+/// Servers listen on loopback, each with a new store below the system's directory for temporary files, and end with the command. Of
+/// every figure the median of the rounds is told; ratios are those of berth to the other in the same round.
+#[derive(Parser)]
+struct Arguments {
+    /// By name (see `load list`); all of them if none is named
+    scenarios: Vec<String>,
+    /// berth
+    #[arg(long, default_value = "target/release/berth")]
+    berth: PathBuf,
+    /// distribution 2.8's `registry`
+    #[arg(long)]
+    distribution2: Option<PathBuf>,
+    /// distribution 3's `registry`
+    #[arg(long)]
+    distribution3: Option<PathBuf>,
+    /// Another berth, such as one before a change
+    #[arg(long)]
+    before: Option<PathBuf>,
+    /// nginx
+    #[arg(long)]
+    nginx: Option<PathBuf>,
+    /// The program `load` of this package, for the floor
+    #[arg(long)]
+    floor: Option<PathBuf>,
+    /// `GOGC` of the programs written in Go, beside their default
+    #[arg(long)]
+    gogc: Option<u32>,
+    /// How often each is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Take this share of the time for each
+    #[arg(long, default_value_t = 1.0)]
+    share: f64,
+    /// Print a line of JSON for each scenario instead
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.and_then(|runtime| runtime.block_on(arguments.run())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Arguments {
+    fn servers(&self) -> Vec<Server> {
+        let mut servers = vec![Server::Berth(self.berth.clone())];
+        servers.extend(self.before.clone().map(Server::Before));
+        for (program, name) in [
+            (&self.distribution2, "distribution 2"),
+            (&self.distribution3, "distribution 3"),
+        ] {
+            let Some(program) = program else { continue };
+            for gogc in [None, self.gogc] {
+                let server = Server::Distribution {
+                    program: program.clone(),
+                    name,
+                    gogc,
+                };
+                if gogc.is_some() || servers.last().is_none_or(|last| last.name() != name) {
+                    servers.push(server);
+                }
+            }
+        }
+        servers.extend(self.nginx.clone().map(Server::Nginx));
+        servers.extend(self.floor.clone().map(Server::Floor));
+        servers
+    }
+
+    async fn run(&self) -> io::Result<()> {
+        let servers = self.servers();
+        if !self.json {
+            for server in &servers {
+                println!("{:<22} {}", server.name(), server.version());
+            }
+        }
+        let plan = Plan {
+            rounds: self.rounds,
+            share: self.share,
+        };
+        for (number, scenario) in self.chosen()?.iter().enumerate() {
+            let directory = tempfile::tempdir()?;
+            let salt = (u64::from(std::process::id()) << 32) + ((number as u64) << 16);
+            let mut progress = |row: &Row| {
+                if !self.json {
+                    eprintln!("{}", row.line());
+                }
+            };
+            let compared = compare(scenario, &servers, plan, directory.path(), salt, &mut progress)
+                .await
+                .map_err(|why| io::Error::new(why.kind(), format!("{}: {why}", scenario.name)))?;
+            match self.json {
+                true => println!("{}", serde_json::to_string(&compared)?),
+                false => print(&compared),
+            }
+        }
+        Ok(())
+    }
+
+    fn chosen(&self) -> io::Result<Vec<Scenario>> {
+        if self.scenarios.is_empty() {
+            return Ok(SCENARIOS.to_vec());
+        }
+        let named = |name: &String| {
+            Scenario::named(name)
+                .ok_or_else(|| io::Error::other(format!("there is no scenario {name}; see `load list`")))
+        };
+        self.scenarios.iter().map(named).collect()
+    }
+}
+
+/// A table of one scenario: medians, and berth's figures as multiples of the other's.
+fn print(compared: &Compared) {
+    let moves = compared
+        .servers
+        .iter()
+        .flatten()
+        .any(|row| row.measured.bytes > 64 << 20);
+    let (unit, cpu): (_, Figure) = match moves {
+        true => ("CPU-s/GiB", |row| row.cpu_per_gib),
+        false => ("CPU-s/1k", |row| row.cpu_per_thousand),
+    };
+    let rate: Figure = |row| row.requests_per_second;
+    println!("\n{} ({})", compared.scenario, compared.about);
+    println!(
+        "  {:<22} {:>9} {:>8} {:>9} {:>8} {:>8} {:>8}   berth's rate / its, berth's CPU / its",
+        "server", "req/s", "MB/s", unit, "p50 ms", "p99 ms", "anon MiB"
+    );
+    for (at, rows) in compared.servers.iter().enumerate() {
+        let name = rows.first().map(|row| row.server.as_str()).unwrap_or_default();
+        let figure = |figure| compared.figure(at, figure).median;
+        let spread =
+            |spread: Spread| format!("{:.2} [{:.2}..{:.2}]", spread.median, spread.least, spread.most);
+        println!(
+            "  {name:<22} {:>9.0} {:>8.0} {:>9.4} {:>8.2} {:>8.2} {:>8.1}   {}, {}",
+            figure(rate),
+            figure(|row| row.megabytes_per_second),
+            figure(cpu),
+            figure(|row| row.measured.p50),
+            figure(|row| row.measured.p99),
+            figure(|row| row.measured.anonymous_mib),
+            spread(compared.ratio(at, rate)),
+            spread(compared.ratio(at, cpu)),
+        );
+    }
+}

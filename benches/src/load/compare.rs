@@ -1,0 +1,149 @@
+//! The same scenario on several servers in turn, round after round, so that what else the machine does meets all of them.
+
+use std::io;
+use std::path::Path;
+
+use super::drive::Until;
+use super::report::Row;
+use super::scenario::{Kind, Scenario};
+use super::servers::Server;
+
+/// How a comparison is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How often each server is measured.
+    pub rounds: usize,
+    /// What takes a time takes this share of its own.
+    pub share: f64,
+}
+
+/// All rounds of one scenario, by server: the first is the one that the others are compared with.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Compared {
+    /// What was measured.
+    pub scenario: String,
+    /// What it is.
+    pub about: String,
+    /// A list of rounds for each server.
+    pub servers: Vec<Vec<Row>>,
+}
+
+/// What is looked at in a row.
+pub type Figure = fn(&Row) -> f64;
+
+/// A median, and the least and the most.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Spread {
+    /// The one in the middle.
+    pub median: f64,
+    /// The least.
+    pub least: f64,
+    /// The most.
+    pub most: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Spread {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        Spread {
+            median: (at((values.len().max(1) - 1) / 2) + at(values.len() / 2)) / 2.0,
+            least: at(0),
+            most: at(values.len().max(1) - 1),
+        }
+    }
+}
+
+impl Compared {
+    /// A figure of one server over its rounds.
+    pub fn figure(&self, server: usize, figure: Figure) -> Spread {
+        Spread::of(self.servers[server].iter().map(figure))
+    }
+
+    /// The first server's figure for each one of another's, round by round.
+    pub fn ratio(&self, server: usize, figure: Figure) -> Spread {
+        let pairs = self.servers[0].iter().zip(&self.servers[server]);
+        Spread::of(pairs.map(|(first, other)| figure(first) / figure(other)))
+    }
+}
+
+/// Whether a server can be asked this at all.
+fn can(server: &Server, scenario: &Scenario) -> bool {
+    match server {
+        Server::Nginx(_) => matches!(scenario.kind, Kind::BlobGet(_) | Kind::BlobRange(..)),
+        // From memory, so short ones only; and it takes what is pushed in one piece.
+        Server::Floor(_) => match scenario.kind {
+            Kind::BlobGet(length) => length <= 4 << 20,
+            Kind::ManifestGet(_) | Kind::ManifestHead(_) | Kind::BlobHead(_) => true,
+            Kind::Push(_, how) => how == super::pushes::How::Monolithic,
+            _ => false,
+        },
+        Server::Berth(_) | Server::Before(_) | Server::Distribution { .. } => true,
+    }
+}
+
+/// Measures a scenario on the servers that can be asked it. `progress` is told each row.
+///
+/// # Errors
+/// If a server cannot be started, or refuses.
+pub async fn compare(
+    scenario: &Scenario,
+    servers: &[Server],
+    plan: Plan,
+    directory: &Path,
+    salt: u64,
+    progress: &mut dyn FnMut(&Row),
+) -> io::Result<Compared> {
+    let until = match scenario.until {
+        Until::Elapsed(time) => Until::Elapsed(time.mul_f64(plan.share)),
+        turns @ Until::Turns(_) => turns,
+    };
+    let scenario = Scenario { until, ..*scenario };
+    let mut running = Vec::new();
+    for server in servers.iter().filter(|server| can(server, &scenario)) {
+        let home = directory.join(server.name().replace([' ', '='], "-"));
+        let mut started = server.start(&home)?;
+        if matches!(server, Server::Floor(_)) {
+            // It reads its files when it starts.
+            scenario.prepare(&mut started.shelf(), salt).await?;
+            drop(started);
+            started = server.start(&home)?;
+        }
+        let prepared = scenario.prepare(&mut started.shelf(), salt).await?;
+        running.push((server.name(), started, prepared));
+    }
+    let mut compared = Compared {
+        scenario: scenario.name.to_owned(),
+        about: scenario.about.to_owned(),
+        servers: vec![Vec::new(); running.len()],
+    };
+    for round in 0..plan.rounds {
+        for step in 0..running.len() {
+            // Each begins a round in turn.
+            let at = (round + step) % running.len();
+            let (name, server, prepared) = &mut running[at];
+            prepared.renew(&scenario, salt + ((round as u64 + 1) << 8));
+            let measured = prepared
+                .closed(server.target, scenario.connections, until)
+                .await?;
+            let row = Row::new(scenario.name, name, scenario.connections, measured);
+            progress(&row);
+            compared.servers[at].push(row);
+        }
+    }
+    Ok(compared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_has_the_middle_of_its_values() {
+        let spread = Spread::of([3.0, 1.0, 2.0].into_iter());
+        assert_eq!((spread.least, spread.median, spread.most), (1.0, 2.0, 3.0));
+        assert_eq!(Spread::of([1.0, 2.0].into_iter()).median, 1.5);
+        assert!(Spread::of(std::iter::empty()).median.is_nan());
+    }
+}

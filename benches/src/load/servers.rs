@@ -1,0 +1,293 @@
+//! Servers to compare: each in a process of its own, on a directory of its own, configured as its makers advise for speed where
+//! that costs no safety. Access logs are off everywhere; what each syncs is said beside its name.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use trials::server::Berth;
+
+use super::Target;
+use super::connection::Connection;
+use super::fill::Shelf;
+
+/// How long a server may take until it answers.
+const START: Duration = Duration::from_secs(30);
+
+/// A server, and where its program is.
+#[derive(Clone, Debug)]
+pub enum Server {
+    /// berth, as it comes: every acknowledged byte is durable.
+    Berth(PathBuf),
+    /// Another berth, to see what a change has changed.
+    Before(PathBuf),
+    /// distribution's registry, of either generation, which syncs what is pushed.
+    Distribution {
+        /// The program.
+        program: PathBuf,
+        /// What it is called in tables.
+        name: &'static str,
+        /// Go's `GOGC`, if not its default.
+        gogc: Option<u32>,
+    },
+    /// nginx with `sendfile` and open files cached, on the same bytes as files.
+    Nginx(PathBuf),
+    /// The bare handler of [`floor`](super::floor), by this very program's `floor` command.
+    Floor(PathBuf),
+}
+
+/// One that runs. Ended when dropped.
+pub struct Running {
+    /// Where, and which process.
+    pub target: Target,
+    files: Option<PathBuf>,
+    _process: Process,
+}
+
+enum Process {
+    Berth(#[expect(dead_code, reason = "ended when dropped")] Berth),
+    Child(Child),
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Process::Child(child) = self {
+            // nginx's workers end with their master if it is asked, not if it is killed.
+            let asked = Command::new("kill").arg(child.id().to_string()).status();
+            let until = Instant::now() + Duration::from_secs(10);
+            while asked.is_ok() && Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _gone = child.kill();
+            let _reaped = child.wait();
+        }
+    }
+}
+
+impl Server {
+    /// What it is called.
+    pub fn name(&self) -> String {
+        match self {
+            Server::Berth(_) => "berth".to_owned(),
+            Server::Before(_) => "berth before".to_owned(),
+            Server::Distribution { name, gogc: None, .. } => (*name).to_owned(),
+            Server::Distribution {
+                name,
+                gogc: Some(gogc),
+                ..
+            } => format!("{name} GOGC={gogc}"),
+            Server::Nginx(_) => "nginx".to_owned(),
+            Server::Floor(_) => "floor".to_owned(),
+        }
+    }
+
+    /// What it says that it is.
+    pub fn version(&self) -> String {
+        let (program, argument) = match self {
+            Server::Berth(program) | Server::Before(program) => (program, "--version"),
+            Server::Distribution { program, .. } => (program, "--version"),
+            Server::Nginx(program) => (program, "-v"),
+            Server::Floor(_) => return "hyper, from memory".to_owned(),
+        };
+        let said = Command::new(program).arg(argument).output();
+        said.map(|said| {
+            let both = [said.stdout, said.stderr].concat();
+            String::from_utf8_lossy(&both)
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        })
+        .unwrap_or_else(|why| why.to_string())
+    }
+
+    /// Whether it serves files, which are written where they are served from, and takes no content over the wire.
+    pub fn is_of_files(&self) -> bool {
+        matches!(self, Server::Nginx(_) | Server::Floor(_))
+    }
+
+    /// Starts it on a directory that is its own.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start(&self, directory: &Path) -> io::Result<Running> {
+        fs::create_dir_all(directory)?;
+        let (target, process, files) = match self {
+            Server::Berth(program) | Server::Before(program) => {
+                let berth = Berth::start_with(program, directory, |command| {
+                    // Nothing else is to work in the background.
+                    command.args(["--set", "scrub.interval=off"]);
+                })?;
+                let target = Target {
+                    address: berth.address,
+                    process: Some(berth.id()),
+                };
+                (target, Process::Berth(berth), None)
+            }
+            Server::Distribution { program, gogc, .. } => {
+                let address = free()?;
+                let config = directory.join("config.yml");
+                fs::write(&config, distribution(directory, address))?;
+                let mut command = Command::new(program);
+                command
+                    .arg("serve")
+                    .arg(&config)
+                    .env("OTEL_TRACES_EXPORTER", "none");
+                if let Some(gogc) = gogc {
+                    command.env("GOGC", gogc.to_string());
+                }
+                let (target, child) = spawn(&mut command, address)?;
+                (target, Process::Child(child), None)
+            }
+            Server::Nginx(program) => {
+                let (address, root) = (free()?, directory.join("root"));
+                fs::create_dir_all(&root)?;
+                let config = directory.join("nginx.conf");
+                fs::write(&config, nginx(directory, &root, address))?;
+                let mut command = Command::new(program);
+                command.arg("-c").arg(&config).arg("-p").arg(directory);
+                let (target, child) = spawn(&mut command, address)?;
+                (target, Process::Child(child), Some(root))
+            }
+            Server::Floor(program) => {
+                let root = directory.join("root");
+                fs::create_dir_all(&root)?;
+                let mut command = Command::new(program);
+                command
+                    .arg("floor")
+                    .arg(&root)
+                    .arg("--pushed")
+                    .arg(directory.join("pushed"));
+                let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+                let mut line = String::new();
+                BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line)?;
+                let process = Process::Child(child);
+                let address = line.trim().parse().map_err(io::Error::other)?;
+                let id = match &process {
+                    Process::Child(child) => Some(child.id()),
+                    Process::Berth(_) => None,
+                };
+                (Target { address, process: id }, process, Some(root))
+            }
+        };
+        Ok(Running {
+            target,
+            files,
+            _process: process,
+        })
+    }
+}
+
+impl Running {
+    /// Where its content goes.
+    pub fn shelf(&self) -> Shelf {
+        match &self.files {
+            Some(root) => Shelf::Files(root.clone()),
+            None => Shelf::Registry(Box::new(Connection::to(self.target.address))),
+        }
+    }
+}
+
+/// An address that nobody listens at now.
+fn free() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// Starts a server that listens at this address, and waits until it answers.
+fn spawn(command: &mut Command, address: SocketAddr) -> io::Result<(Target, Child)> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let until = Instant::now() + START;
+    while !answers(address) {
+        if let Some(status) = child.try_wait()? {
+            return Err(io::Error::other(format!(
+                "{:?} ended: {status}",
+                command.get_program()
+            )));
+        }
+        if Instant::now() > until {
+            let _gone = child.kill();
+            return Err(io::Error::other(format!(
+                "{:?} does not answer",
+                command.get_program()
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let process = Some(child.id());
+    Ok((Target { address, process }, child))
+}
+
+fn answers(address: SocketAddr) -> bool {
+    let ask = || {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: registry.test\r\nConnection: close\r\n\r\n")?;
+        stream.read_exact(&mut [0; 12])
+    };
+    ask().is_ok()
+}
+
+fn distribution(directory: &Path, address: SocketAddr) -> String {
+    let root = directory.join("data");
+    format!(
+        "version: 0.1
+log:
+  level: error
+  accesslog:
+    disabled: true
+storage:
+  filesystem:
+    rootdirectory: {}
+    maxthreads: 100
+  cache:
+    blobdescriptor: inmemory
+  delete:
+    enabled: true
+  maintenance:
+    uploadpurging:
+      enabled: false
+http:
+  addr: {address}
+",
+        root.display()
+    )
+}
+
+fn nginx(directory: &Path, root: &Path, address: SocketAddr) -> String {
+    let (directory, root) = (directory.display(), root.display());
+    format!(
+        "daemon off;
+worker_processes auto;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log crit;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  default_type application/octet-stream;
+  types {{ }}
+  sendfile on;
+  tcp_nopush on;
+  keepalive_requests 1000000000;
+  open_file_cache max=10000 inactive=1h;
+  open_file_cache_valid 1h;
+  client_body_temp_path {directory}/body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  server {{
+    listen {address};
+    root {root};
+  }}
+}}
+"
+    )
+}
