@@ -188,17 +188,26 @@ fn print(report: &Report) {
             pulls.offered, pulls.capacity
         );
         println!(
-            "{:>6} {:>12} {:>12} {:>12} {:>12} {:>14}",
-            "pair", "p50 without", "p50 during", "p99 without", "p99 during", "steps taken"
+            "{:>6} {:>12} {:>12} {:>12} {:>12} {:>14} {:>14} {:>12}",
+            "pair",
+            "p50 without",
+            "p50 during",
+            "p99 without",
+            "p99 during",
+            "CPU s without",
+            "CPU s during",
+            "steps taken"
         );
         for (pair, (without, during)) in pulls.without.iter().zip(&pulls.during).enumerate() {
             println!(
-                "{:>6} {:>12.2} {:>12.2} {:>12.2} {:>12.2} {:>14}",
+                "{:>6} {:>12.2} {:>12.2} {:>12.2} {:>12.2} {:>14.2} {:>14.2} {:>12}",
                 pair + 1,
                 without.p50,
                 during.p50,
                 without.p99,
                 during.p99,
+                without.cpu,
+                during.cpu,
                 during.steps
             );
         }

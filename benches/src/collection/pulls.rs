@@ -15,6 +15,7 @@ use trials::server::{Berth, Client};
 
 use super::store::{self, Next};
 use super::{failed, median, must};
+use crate::load::meter::Meter;
 
 /// Clients that pull at once, at most.
 const CLIENTS: usize = 16;
@@ -44,6 +45,8 @@ pub struct Measured {
     pub p50: f64,
     /// The same.
     pub p99: f64,
+    /// Seconds of processors that the server took.
+    pub cpu: f64,
     /// Steps that the collector took meanwhile.
     pub steps: u64,
 }
@@ -290,6 +293,8 @@ async fn litter(data: &Path, pair: usize, load: Load) -> io::Result<u64> {
         )
         .await?;
     }
+    // Nor is the kernel still to write it while pulls are measured.
+    rustix::fs::syncfs(std::fs::File::open(data)?)?;
     due(&*kv).await
 }
 
@@ -300,13 +305,16 @@ fn serve(program: &Path, data: &Path, image: &Image, offer: f64, load: Load) -> 
         // Nothing else is to work in the background.
         command.args(["--set", "scrub.interval=off", "--set", &pace]);
     })?;
+    let meter = Meter::of(berth.id())?;
     let latencies = offered(berth.address, image, offer, load.lasting)?;
+    let cpu = meter.spent().cpu;
     berth.stop()?;
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
     Ok(Measured {
         pulls: latencies.len(),
         p50: at(0.50),
         p99: at(0.99),
+        cpu,
         steps: 0,
     })
 }
