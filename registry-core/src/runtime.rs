@@ -1,5 +1,6 @@
 //! What the core needs from the world it runs in, so that it owns no executor and a test may own time.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,10 +27,23 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Sixteen unpredictable bytes: identities that nobody can guess and that never repeat.
     fn random(&self) -> u128 {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("the operating system has randomness");
-        u128::from_le_bytes(bytes)
+        DRAWN.with_borrow_mut(|drawn| {
+            drawn.pop().unwrap_or_else(|| {
+                let mut bytes = [[0; 16]; DRAW];
+                getrandom::fill(bytes.as_flattened_mut()).expect("the operating system has randomness");
+                drawn.extend(bytes[1..].iter().map(|bytes| u128::from_le_bytes(*bytes)));
+                u128::from_le_bytes(bytes[0])
+            })
+        })
     }
+}
+
+/// How many random values are asked for at once: a request needs one or two, and asking costs as much as for one.
+const DRAW: usize = 32;
+
+thread_local! {
+    /// Values that the operating system gave and nobody has had yet.
+    static DRAWN: RefCell<Vec<u128>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs `work` off the polling threads and waits for its result.

@@ -21,6 +21,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::io::Guarded;
 use crate::observe::{Exchange, Observer, RequestBody, ResponseBody};
+#[cfg(target_os = "linux")]
+use crate::sendfile::{Outgoing, SendFile};
 use crate::server::{Handler, Limits, Phase};
 
 /// What all connections of a server share.
@@ -68,7 +70,7 @@ impl Shared {
             return;
         }
         let Some(acceptor) = &self.tls else {
-            return self.requests(&self.either, stream, remote, phase).await;
+            return self.serve_plain(stream, remote, phase).await;
         };
         let handshake = timeout(self.limits.header_timeout, handshake(acceptor, stream));
         let result = tokio::select! {
@@ -95,13 +97,38 @@ impl Shared {
             Some(_) => &self.http1,
             None => &self.either,
         };
-        self.requests(version, stream, remote, phase).await;
+        self.requests(version, stream, Files::default(), remote, phase)
+            .await;
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn serve_plain(
+        self: Arc<Self>,
+        stream: TcpStream,
+        remote: SocketAddr,
+        phase: watch::Receiver<Phase>,
+    ) {
+        let outgoing = Outgoing::default();
+        let stream = SendFile::new(stream, outgoing.clone());
+        self.requests(&self.either, stream, Some(outgoing), remote, phase)
+            .await;
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    async fn serve_plain(
+        self: Arc<Self>,
+        stream: TcpStream,
+        remote: SocketAddr,
+        phase: watch::Receiver<Phase>,
+    ) {
+        self.requests(&self.either, stream, (), remote, phase).await;
     }
 
     async fn requests<S>(
         self: &Arc<Self>,
         version: &auto::Builder<TokioExecutor>,
         stream: S,
+        files: Files,
         remote: SocketAddr,
         phase: watch::Receiver<Phase>,
     ) where
@@ -110,8 +137,8 @@ impl Shared {
         let stream = Guarded::new(stream, self.limits.header_timeout, self.limits.body_idle_timeout);
         let shared = Arc::clone(self);
         let service = service_fn(move |request| {
-            let shared = Arc::clone(&shared);
-            async move { Ok::<_, Infallible>(shared.answer(request, remote).await) }
+            let (shared, files) = (Arc::clone(&shared), files.clone());
+            async move { Ok::<_, Infallible>(shared.answer(request, &files, remote).await) }
         });
         let mut connection = pin!(version.serve_connection(TokioIo::new(stream), service));
         let result = tokio::select! {
@@ -126,7 +153,12 @@ impl Shared {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, remote: SocketAddr) -> Response<ResponseBody> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        files: &Files,
+        remote: SocketAddr,
+    ) -> Response<ResponseBody> {
         let exchange = Exchange::begin(self.observer.clone(), &request, remote);
         let (mut head, body) = request.into_parts();
         head.extensions.insert(RemoteAddr(remote.ip()));
@@ -139,9 +171,24 @@ impl Shared {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
+        // HTTP/2 has frames of its own around the bytes of a body, and several bodies at once.
+        #[cfg(target_os = "linux")]
+        if version <= Version::HTTP_11
+            && let Some(outgoing) = files
+        {
+            response = response.map(|body| body.for_connection(outgoing));
+        }
+        #[cfg(not(target_os = "linux"))]
+        let () = files;
         exchange.answer(response)
     }
 }
+
+/// What a connection sends of files without reading them, if it can.
+#[cfg(target_os = "linux")]
+type Files = Option<Outgoing>;
+#[cfg(not(target_os = "linux"))]
+type Files = ();
 
 fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -2,9 +2,9 @@
 //!
 //! [`TestServer`] is a whole registry for one test; [`Server`] serves any service; [`config`] is the configuration
 //! of the binary.
-#![forbid(unsafe_code)]
 
 pub mod admin;
+mod body;
 pub mod config;
 mod connection;
 pub mod control;
@@ -16,6 +16,8 @@ mod observe;
 pub mod omission;
 mod runtime;
 mod scrub;
+#[cfg(target_os = "linux")]
+mod sendfile;
 mod server;
 mod stores;
 mod test_server;

@@ -11,10 +11,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use registry_core::http::Operation;
 
+use crate::body::AnyBody;
 use crate::metrics::Metrics;
 
 /// Where requests are told of.
@@ -100,7 +100,7 @@ impl Exchange {
     }
 
     /// The response, which takes the story with it.
-    pub(crate) fn answer(mut self, response: Response<BoxBody>) -> Response<ResponseBody> {
+    pub(crate) fn answer(mut self, response: Response<AnyBody>) -> Response<ResponseBody> {
         if let Some(story) = &mut self.0 {
             story.status = Some(response.status().as_u16());
             story.request_id = text(
@@ -180,9 +180,6 @@ fn label(operation: &Operation) -> &'static str {
     }
 }
 
-/// Any response's body.
-pub(crate) type BoxBody = UnsyncBoxBody<Bytes, io::Error>;
-
 /// A request's body as it comes from a connection.
 #[derive(Debug)]
 pub struct RequestBody {
@@ -247,7 +244,7 @@ impl Body for RequestBody {
 
 /// A response's body on its way to a connection.
 pub(crate) struct ResponseBody {
-    body: BoxBody,
+    body: AnyBody,
     exchange: Exchange,
 }
 

@@ -12,20 +12,20 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::BodyExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
+use crate::body::AnyBody;
 use crate::connection::Shared;
 use crate::metrics::Metrics;
-use crate::observe::{BoxBody, Observer, RequestBody};
+use crate::observe::{Observer, RequestBody};
 use crate::tls::Tls;
 
 pub(crate) type Handler =
-    Arc<dyn Fn(Request<RequestBody>) -> BoxFuture<'static, Response<BoxBody>> + Send + Sync>;
+    Arc<dyn Fn(Request<RequestBody>) -> BoxFuture<'static, Response<AnyBody>> + Send + Sync>;
 
 /// What a server does not let its clients exceed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl Builder {
                     Ok(()) => service.call(request).await,
                     Err(never) => match never {},
                 };
-                response.map(|body| body.map_err(io::Error::other).boxed_unsync())
+                response.map(AnyBody::new)
             })
         }));
         self

@@ -119,8 +119,8 @@ impl Server {
         let (target, process, files) = match self {
             Server::Berth(program) | Server::Before(program) => {
                 let berth = Berth::start_with(program, directory, |command| {
-                    // Nothing else is to work in the background.
-                    command.args(["--set", "scrub.interval=off"]);
+                    // Nothing else is to work in the background, and no request has its line in the log, as with the peers.
+                    command.args(["--set", "scrub.interval=off", "--set", "log.level=warn"]);
                 })?;
                 let target = Target {
                     address: berth.address,

@@ -2,52 +2,18 @@
 
 use std::fmt;
 use std::fs::File;
-use std::future::Future;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_channel::oneshot;
 use http_body::{Frame, SizeHint};
 
+use super::file_part::FilePart;
 use crate::registry::ByteStream;
 use crate::runtime::Runtime;
-
-/// How much of a file is read at once, in bytes: much costs less for each byte, but every response has a piece of its
-/// own in memory.
-const PIECE: std::ops::RangeInclusive<u64> = 64 << 10..=256 << 10;
-
-/// What the pieces of all responses may take together, in bytes, while there are not too many of them.
-const PIECES: u64 = 4 << 20;
-
-/// Responses of this process that are parts of files; they share [`PIECES`].
-static FILES: AtomicU64 = AtomicU64::new(0);
-
-/// Counts one of [`FILES`] for as long as it lives.
-struct Counted;
-
-impl Counted {
-    fn new() -> Self {
-        FILES.fetch_add(1, Ordering::Relaxed);
-        Counted
-    }
-
-    /// How much to read at once now.
-    fn piece(&self) -> u64 {
-        (PIECES / FILES.load(Ordering::Relaxed).max(1)).clamp(*PIECE.start(), *PIECE.end())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        FILES.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// A response's body.
 ///
@@ -63,14 +29,6 @@ enum Inner {
     Failed,
 }
 
-struct FilePart {
-    file: Arc<File>,
-    left: Range<u64>,
-    runtime: Arc<dyn Runtime>,
-    reading: Option<oneshot::Receiver<io::Result<Bytes>>>,
-    counted: Counted,
-}
-
 impl Body {
     /// No bytes.
     pub fn empty() -> Self {
@@ -82,15 +40,10 @@ impl Body {
         Body(Inner::Bytes(bytes.into()))
     }
 
-    /// A part of a file, read piece by piece off the polling threads, and only as fast as it is taken.
+    /// A part of a file, read piece by piece and only as fast as it is taken: what the system has in memory at once, and the
+    /// rest off the polling threads.
     pub fn file(file: Arc<File>, range: Range<u64>, runtime: Arc<dyn Runtime>) -> Self {
-        Body(Inner::File(FilePart {
-            file,
-            left: range,
-            runtime,
-            reading: None,
-            counted: Counted::new(),
-        }))
+        Body(Inner::File(FilePart::new(file, range, runtime)))
     }
 
     /// A stream of `length` bytes.
@@ -101,7 +54,7 @@ impl Body {
     /// The file and the part of it that this body is, if it is one and nothing of it was read yet.
     pub fn as_file(&self) -> Option<(&Arc<File>, Range<u64>)> {
         match &self.0 {
-            Inner::File(part) if part.reading.is_none() => Some((&part.file, part.left.clone())),
+            Inner::File(part) if part.is_idle() => Some((&part.file, part.left.clone())),
             _ => None,
         }
     }
@@ -112,7 +65,7 @@ impl Body {
     /// The body itself, if it is no file.
     pub fn into_file(self) -> Result<(Arc<File>, Range<u64>), Body> {
         match self.0 {
-            Inner::File(part) if part.reading.is_none() => Ok((part.file, part.left)),
+            Inner::File(part) if part.is_idle() => Ok((part.file, part.left)),
             other => Err(Body(other)),
         }
     }
@@ -121,7 +74,7 @@ impl Body {
     pub fn left(&self) -> u64 {
         match &self.0 {
             Inner::Bytes(bytes) => bytes.len() as u64,
-            Inner::File(part) => part.left.end.saturating_sub(part.left.start),
+            Inner::File(part) => part.length(),
             Inner::Stream { left, .. } => *left,
             Inner::Failed => 0,
         }
@@ -208,47 +161,9 @@ fn ended_early(missing: u64) -> io::Error {
     )
 }
 
-impl FilePart {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let reading = self.reading.get_or_insert_with(|| {
-            let (send, receive) = oneshot::channel();
-            let (file, at) = (Arc::clone(&self.file), self.left.start);
-            // Taken here and not where it is filled: memory that many threads take and others give back is memory
-            // that an allocator keeps for each of them.
-            let piece = vec![0; self.counted.piece().min(self.left.end - self.left.start) as usize];
-            self.runtime.spawn_blocking(Box::new(move || {
-                // The response may be gone by now; then nobody wants the piece.
-                let _receiver_gone = send.send(read_piece(&file, at, piece));
-            }));
-            receive
-        });
-        let read = ready!(Pin::new(reading).poll(cx));
-        self.reading = None;
-        let piece = match read {
-            Ok(piece) => piece?,
-            Err(oneshot::Canceled) => {
-                return Poll::Ready(Err(io::Error::other("the read was given up by the runtime")));
-            }
-        };
-        self.left.start += piece.len() as u64;
-        Poll::Ready(Ok(piece))
-    }
-}
-
-fn read_piece(file: &File, at: u64, mut piece: Vec<u8>) -> io::Result<Bytes> {
-    file.read_exact_at(&mut piece, at)
-        .map_err(|why| match why.kind() {
-            io::ErrorKind::UnexpectedEof => io::Error::new(
-                why.kind(),
-                format!("the file ends before byte {}", at + piece.len() as u64),
-            ),
-            _ => why,
-        })?;
-    Ok(piece.into())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::file_part::LARGE;
     use super::*;
     use crate::runtime::Threads;
     use futures_util::stream;
@@ -267,9 +182,7 @@ mod tests {
 
     #[test]
     fn a_file_is_given_piece_by_piece_and_exactly() {
-        let content: Vec<u8> = (0..*PIECE.end() as usize * 2 + 77)
-            .map(|n| (n % 251) as u8)
-            .collect();
+        let content: Vec<u8> = (0..LARGE * 2 + 77).map(|n| (n % 251) as u8).collect();
         let range = 5..content.len() as u64 - 3;
         let body = Body::file(file(&content), range.clone(), Threads::shared());
         assert_eq!(

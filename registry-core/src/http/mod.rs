@@ -10,6 +10,7 @@ mod blobs;
 mod body;
 mod condition;
 mod content_range;
+mod file_part;
 mod intake;
 mod lists;
 mod manifests;

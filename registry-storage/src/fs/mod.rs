@@ -147,15 +147,15 @@ impl BlobStore for FsBytes {
     async fn read(&self, location: &Location, range: Range<u64>) -> Result<BlobRead, StoreError> {
         let missing = || StoreError::Missing(location.clone());
         let name = FileName::at(location).ok_or_else(missing)?;
-        let opened = self.run(move |sessions| {
-            let (file, length) = sessions.tree().read(&name)?;
-            match range.start <= range.end && range.end <= length {
-                true => file.into_read(range).map(Some),
-                false => Ok(None),
+        let opened = match self.sessions.tree().read_at_once(&name) {
+            Some(opened) => Ok(opened),
+            None => self.run(move |sessions| sessions.tree().read(&name)).await,
+        };
+        match opened {
+            Ok((file, length)) if range.start <= range.end && range.end <= length => {
+                file.into_read(range).map_err(StoreError::Failed)
             }
-        });
-        match opened.await {
-            Ok(read) => read.ok_or_else(missing),
+            Ok(_too_short) => Err(missing()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
             Err(error) => Err(StoreError::Failed(error)),
         }
@@ -165,6 +165,9 @@ impl BlobStore for FsBytes {
         let Some(name) = FileName::at(location) else {
             return Ok(None);
         };
+        if let Some((_, length)) = self.sessions.tree().read_at_once(&name) {
+            return Ok(Some(length));
+        }
         let info = self.run(move |sessions| sessions.tree().info(&name)).await;
         Ok(info.map_err(StoreError::Failed)?.map(|info| info.length))
     }
