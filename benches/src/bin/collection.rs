@@ -44,6 +44,9 @@ struct Arguments {
     /// comes to four times its rate, so 800 is the most by default.
     #[arg(long)]
     rate: Option<u32>,
+    /// What part of the measured capacity is asked for
+    #[arg(long, default_value_t = 0.3)]
+    share: f64,
     /// Repositories beside distribution.
     #[arg(long, default_value_t = 2000)]
     repositories: usize,
@@ -124,7 +127,7 @@ fn main() -> io::Result<ExitCode> {
         let load = Load {
             pairs: arguments.rounds,
             lasting: Duration::from_secs(arguments.seconds),
-            share: 0.3,
+            share: arguments.share,
             rate: arguments
                 .rate
                 .or(registry_gc::Settings::default().rate)

@@ -37,7 +37,7 @@ pub struct Trace {
 
 impl Trace {
     pub(super) async fn prepare(shelf: &mut Shelf, salt: u64) -> io::Result<Self> {
-        let mut dice = Dice::new(0x6d69_7865_64);
+        let mut dice = Dice::new(0x006d_6978_6564);
         let mut requests = Vec::new();
         // For each image where its requests are: HEAD and GET of its manifest, then a HEAD and a GET of each blob.
         let mut images = Vec::new();

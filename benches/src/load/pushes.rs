@@ -115,7 +115,7 @@ pub struct Mount {
 
 impl Mount {
     pub(super) async fn prepare(shelf: &mut Shelf, salt: u64) -> io::Result<Self> {
-        let (all, mut blobs) = (Blobs::new(4 << 10, 0x6d6f_756e_74), Vec::new());
+        let (all, mut blobs) = (Blobs::new(4 << 10, 0x006d_6f75_6e74), Vec::new());
         for number in 0..100 {
             let blob = all.get(number);
             shelf.blob(&blob).await?;

@@ -19,8 +19,8 @@ pub struct Settings {
     /// How many steps are taken at once. Eight: with the rate four times what it is and ten milliseconds for a commit, as many are under way;
     /// their commits share a sync. A run that is alone takes more.
     pub workers: usize,
-    /// Most steps and unlinks in a second; none for as many as go. 200: a hundredth of what the embedded records commit
-    /// in groups, and 17 million in a day. A run that lasts longer than an interval cannot keep up: with each interval that it lasts the rate is added
+    /// Most steps and unlinks in a second; none for as many as go. 50: four million in a day, and so
+    /// little that the slowest of a hundred pulls do not show it. A run that lasts longer than an interval cannot keep up: with each interval that it lasts the rate is added
     /// once more, up to four times. A run that is alone knows no rate.
     pub rate: Option<u32>,
     /// What else goes.
@@ -38,7 +38,7 @@ impl Default for Settings {
             interval: Duration::from_secs(60),
             batch: 1000,
             workers: 8,
-            rate: Some(200),
+            rate: Some(50),
             policy: Policy::default(),
             lead: Duration::from_secs(60),
             keep_runs: 200,
