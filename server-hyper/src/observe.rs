@@ -9,10 +9,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use registry_core::http::Operation;
+use registry_core::http::{Operation, OperationName};
 
 use crate::body::AnyBody;
 use crate::metrics::Metrics;
@@ -52,13 +52,13 @@ pub(crate) struct Exchange(Option<Box<Story>>);
 struct Story {
     observer: Observer,
     began: Instant,
-    operation: &'static str,
+    /// Once it is known.
+    operation: Option<&'static str>,
     method: Method,
-    /// Without the query, which may carry what only the client should know.
-    path: String,
+    uri: Uri,
     remote: SocketAddr,
-    user_agent: String,
-    request_id: String,
+    user_agent: Option<HeaderValue>,
+    request_id: Option<HeaderValue>,
     status: Option<u16>,
     received: Arc<AtomicU64>,
     sent: u64,
@@ -75,13 +75,12 @@ impl Exchange {
         observer.metrics.begin();
         Exchange(Some(Box::new(Story {
             began: Instant::now(),
-            operation: Operation::parse(request.method(), request.uri(), request.headers())
-                .map_or("refused", |operation| label(&operation)),
+            operation: None,
             method: request.method().clone(),
-            path: cut(request.uri().path()),
+            uri: request.uri().clone(),
             remote,
-            user_agent: text(request.headers(), &header::USER_AGENT),
-            request_id: String::new(),
+            user_agent: request.headers().get(header::USER_AGENT).cloned(),
+            request_id: None,
             status: None,
             received: Arc::default(),
             sent: 0,
@@ -103,10 +102,9 @@ impl Exchange {
     pub(crate) fn answer(mut self, response: Response<AnyBody>) -> Response<ResponseBody> {
         if let Some(story) = &mut self.0 {
             story.status = Some(response.status().as_u16());
-            story.request_id = text(
-                response.headers(),
-                &header::HeaderName::from_static("x-request-id"),
-            );
+            let name = response.extensions().get::<OperationName>();
+            story.operation = Some(name.map_or("refused", |name| name.0));
+            story.request_id = response.headers().get("x-request-id").cloned();
             story.expected = response.body().size_hint().exact();
             story.complete = story.method == Method::HEAD || response.body().is_end_stream();
         }
@@ -121,12 +119,21 @@ fn cut(text: &str) -> String {
     text.chars().take(TEXT_MAX).collect()
 }
 
-fn text(headers: &HeaderMap, name: &header::HeaderName) -> String {
-    headers
-        .get(name)
+fn text(value: Option<&HeaderValue>) -> String {
+    value
         .and_then(|value| value.to_str().ok())
         .map(cut)
         .unwrap_or_default()
+}
+
+impl Story {
+    /// What it was; of one that was given up before its answer, what its first line tells.
+    fn operation(&self) -> &'static str {
+        self.operation.unwrap_or_else(|| {
+            Operation::parse(&self.method, &self.uri, &HeaderMap::new())
+                .map_or("refused", |operation| operation.name().0)
+        })
+    }
 }
 
 impl Drop for Story {
@@ -136,7 +143,7 @@ impl Drop for Story {
         let metrics = &self.observer.metrics;
         metrics.received(received);
         metrics.sent(self.sent);
-        metrics.end(self.operation, &self.method, self.status, took);
+        metrics.end(self.operation(), &self.method, self.status, took);
         if !self.observer.log {
             return;
         }
@@ -144,39 +151,17 @@ impl Drop for Story {
         tracing::info!(
             target: "berth::request",
             method = self.method.as_str(),
-            path = self.path,
+            // Without the query, which may carry what only the client should know.
+            path = cut(self.uri.path()),
             status = self.status,
             received,
             sent = self.sent,
             complete,
             ms = took.as_micros() as f64 / 1000.0,
             remote = %self.remote.ip(),
-            request_id = self.request_id,
-            user_agent = self.user_agent,
+            request_id = text(self.request_id.as_ref()),
+            user_agent = text(self.user_agent.as_ref()),
         );
-    }
-}
-
-fn label(operation: &Operation) -> &'static str {
-    match operation {
-        Operation::Ping => "ping",
-        Operation::ListRepositories { .. } => "list_repositories",
-        Operation::ListTags { .. } => "list_tags",
-        Operation::ListReferrers { .. } => "list_referrers",
-        Operation::StatBlob { .. } => "stat_blob",
-        Operation::ReadBlob { .. } => "read_blob",
-        Operation::DeleteBlob { .. } => "delete_blob",
-        Operation::BeginUpload { .. } => "begin_upload",
-        Operation::PushBlob { .. } => "push_blob",
-        Operation::MountBlob { .. } => "mount_blob",
-        Operation::UploadStatus { .. } => "upload_status",
-        Operation::AppendUpload { .. } => "append_upload",
-        Operation::FinishUpload { .. } => "finish_upload",
-        Operation::CancelUpload { .. } => "cancel_upload",
-        Operation::StatManifest { .. } => "stat_manifest",
-        Operation::GetManifest { .. } => "get_manifest",
-        Operation::PutManifest { .. } => "put_manifest",
-        Operation::DeleteManifest { .. } => "delete_manifest",
     }
 }
 
@@ -258,7 +243,7 @@ impl Body for ResponseBody {
             match &frame {
                 Some(Ok(frame)) => story.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
                 Some(Err(error)) => tracing::warn!(
-                    request_id = story.request_id,
+                    request_id = text(story.request_id.as_ref()),
                     error = error as &dyn std::error::Error,
                     "a response broke off"
                 ),

@@ -31,7 +31,8 @@ pub(crate) fn run(name: &str, args: &Args) -> Result<bool> {
     watched(&mut trial, false)
 }
 
-fn build(what: &[&str]) -> Result<()> {
+/// Builds programs of the workspace in release.
+pub(crate) fn build(what: &[&str]) -> Result<()> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["build", "--quiet", "--locked", "--release"])

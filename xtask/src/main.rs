@@ -2,6 +2,7 @@
 //! conformance suite, makes real images and drives real clients against it.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod command;
 mod conformance;
 mod crash;
@@ -38,6 +39,8 @@ enum Task {
     Crash(crash::Args),
     /// Lets clients and the collector of berth work against each other, and holds it to what it had answered.
     Stress(crash::Args),
+    /// Measures berth beside its peers, and writes `docs/benchmarks.md`.
+    Bench(bench::Args),
     /// Makes real images from Debian packages, for `e2e`.
     Images(images::Args),
     /// Round-trips the images with real clients.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Conformance(args) => conformance::run(&args),
         Task::Crash(args) => crash::run("crash", &args),
         Task::Stress(args) => crash::run("stress", &args),
+        Task::Bench(args) => bench::run(&args),
         Task::Images(args) => images::run(&args),
         Task::E2e(args) => e2e::run(&args),
     };

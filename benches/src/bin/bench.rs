@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use benches::load::compare::{Compared, Figure, Plan, Spread, compare};
+use benches::load::document::{About, CHART, chart, markdown};
 use benches::load::report::Row;
 use benches::load::scenario::{SCENARIOS, Scenario};
 use benches::load::servers::Server;
@@ -37,7 +38,7 @@ struct Arguments {
     /// The program `load` of this package, for the floor
     #[arg(long)]
     floor: Option<PathBuf>,
-    /// `GOGC` of the programs written in Go, beside their default
+    /// `GOGC` that programs written in Go are tried with beside their default; the faster counts
     #[arg(long)]
     gogc: Option<u32>,
     /// How often each is measured
@@ -46,6 +47,12 @@ struct Arguments {
     /// Take this share of the time for each
     #[arg(long, default_value_t = 1.0)]
     share: f64,
+    /// Write the figures as a document and a chart into this directory: benchmarks.md and benchmarks.svg
+    #[arg(long)]
+    document: Option<PathBuf>,
+    /// The command that the document names
+    #[arg(long, default_value = "bench")]
+    command: String,
     /// Print a line of JSON for each scenario instead
     #[arg(long)]
     json: bool,
@@ -71,17 +78,11 @@ impl Arguments {
             (&self.distribution2, "distribution 2"),
             (&self.distribution3, "distribution 3"),
         ] {
-            let Some(program) = program else { continue };
-            for gogc in [None, self.gogc] {
-                let server = Server::Distribution {
-                    program: program.clone(),
-                    name,
-                    gogc,
-                };
-                if gogc.is_some() || servers.last().is_none_or(|last| last.name() != name) {
-                    servers.push(server);
-                }
-            }
+            servers.extend(program.clone().map(|program| Server::Distribution {
+                program,
+                name,
+                gogc: None,
+            }));
         }
         servers.extend(self.nginx.clone().map(Server::Nginx));
         servers.extend(self.floor.clone().map(Server::Floor));
@@ -98,7 +99,9 @@ impl Arguments {
         let plan = Plan {
             rounds: self.rounds,
             share: self.share,
+            gogc: self.gogc,
         };
+        let mut all = Vec::new();
         for (number, scenario) in self.chosen()?.iter().enumerate() {
             let directory = tempfile::tempdir()?;
             let salt = (u64::from(std::process::id()) << 32) + ((number as u64) << 16);
@@ -114,8 +117,25 @@ impl Arguments {
                 true => println!("{}", serde_json::to_string(&compared)?),
                 false => print(&compared),
             }
+            all.push(compared);
+            self.document(&all, &servers)?;
         }
         Ok(())
+    }
+
+    /// Writes what is known so far.
+    fn document(&self, all: &[Compared], servers: &[Server]) -> io::Result<()> {
+        let Some(directory) = &self.document else {
+            return Ok(());
+        };
+        let about = About {
+            command: self.command.clone(),
+            servers: servers.to_vec(),
+            rounds: self.rounds,
+        };
+        std::fs::create_dir_all(directory)?;
+        std::fs::write(directory.join("benchmarks.md"), markdown(all, &about))?;
+        std::fs::write(directory.join(CHART), chart(all))
     }
 
     fn chosen(&self) -> io::Result<Vec<Scenario>> {

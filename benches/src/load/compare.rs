@@ -2,11 +2,15 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::drive::Until;
 use super::report::Row;
-use super::scenario::{Kind, Scenario};
-use super::servers::Server;
+use super::scenario::{Kind, Prepared, Scenario};
+use super::servers::{Running, Server};
+
+/// How long a server is looked at before what counts is measured.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How a comparison is made.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +19,8 @@ pub struct Plan {
     pub rounds: usize,
     /// What takes a time takes this share of its own.
     pub share: f64,
+    /// `GOGC` that servers written in Go are tried with beside their default; the faster is measured.
+    pub gogc: Option<u32>,
 }
 
 /// All rounds of one scenario, by server: the first is the one that the others are compared with.
@@ -83,6 +89,72 @@ fn can(server: &Server, scenario: &Scenario) -> bool {
     }
 }
 
+/// A server with what a scenario needs of it.
+struct One {
+    name: String,
+    running: Running,
+    prepared: Prepared,
+}
+
+impl One {
+    /// Looks at it for a short time. Each look has an `age` of its own, and pushes what no other has.
+    async fn looked(&mut self, scenario: &Scenario, salt: u64, age: u64) -> io::Result<f64> {
+        let scenario = Scenario {
+            until: match scenario.until {
+                Until::Elapsed(_) => Until::Elapsed(LOOK),
+                Until::Turns(turns) => Until::Turns(turns.div_ceil(4).max(scenario.connections as u64)),
+            },
+            ..*scenario
+        };
+        self.prepared.renew(&scenario, salt + (age << 12));
+        let target = self.running.target;
+        let measured = self
+            .prepared
+            .closed(target, scenario.connections, scenario.until)
+            .await?;
+        Ok(measured.turns as f64 / measured.wall)
+    }
+
+    /// This one, or the same store served by `other`, whichever answers more in a second.
+    async fn or(
+        mut self,
+        other: Server,
+        server: &Server,
+        scenario: &Scenario,
+        home: &Path,
+        salt: u64,
+    ) -> io::Result<One> {
+        let rate = self.looked(scenario, salt, 1).await?;
+        let One {
+            name,
+            running,
+            prepared,
+            ..
+        } = self;
+        drop(running);
+        let mut one = One {
+            name: other.name(),
+            running: other.start(home)?,
+            prepared,
+        };
+        if one.looked(scenario, salt, 2).await? < rate {
+            drop(one.running);
+            one.running = server.start(home)?;
+            one.name = name;
+        }
+        Ok(one)
+    }
+}
+
+/// Turns in a second that every server can do: half of what the slowest does.
+async fn half_of_the_slowest(running: &mut [One], scenario: &Scenario, salt: u64) -> io::Result<f64> {
+    let mut slowest = f64::INFINITY;
+    for one in running {
+        slowest = slowest.min(one.looked(scenario, salt, 3).await?);
+    }
+    Ok(slowest / 2.0)
+}
+
 /// Measures a scenario on the servers that can be asked it. `progress` is told each row.
 ///
 /// # Errors
@@ -111,8 +183,20 @@ pub async fn compare(
             started = server.start(&home)?;
         }
         let prepared = scenario.prepare(&mut started.shelf(), salt).await?;
-        running.push((server.name(), started, prepared));
+        let mut one = One {
+            name: server.name(),
+            running: started,
+            prepared,
+        };
+        if let Some(other) = plan.gogc.and_then(|gogc| server.with_gogc(gogc)) {
+            one = one.or(other, server, &scenario, &home, salt).await?;
+        }
+        running.push(one);
     }
+    let rate = match scenario.kind {
+        Kind::Mixed => Some(half_of_the_slowest(&mut running, &scenario, salt).await?),
+        _ => None,
+    };
     let mut compared = Compared {
         scenario: scenario.name.to_owned(),
         about: scenario.about.to_owned(),
@@ -122,12 +206,16 @@ pub async fn compare(
         for step in 0..running.len() {
             // Each begins a round in turn.
             let at = (round + step) % running.len();
-            let (name, server, prepared) = &mut running[at];
-            prepared.renew(&scenario, salt + ((round as u64 + 1) << 8));
-            let measured = prepared
-                .closed(server.target, scenario.connections, until)
-                .await?;
-            let row = Row::new(scenario.name, name, scenario.connections, measured);
+            let one = &mut running[at];
+            one.prepared.renew(&scenario, salt + ((round as u64 + 1) << 8));
+            let (target, connections) = (one.running.target, scenario.connections);
+            let measured = match (rate, until) {
+                (Some(rate), Until::Elapsed(lasting)) => {
+                    one.prepared.open(target, connections, rate, lasting).await?
+                }
+                _ => one.prepared.closed(target, connections, until).await?,
+            };
+            let row = Row::new(scenario.name, &one.name, connections, measured);
             progress(&row);
             compared.servers[at].push(row);
         }

@@ -11,11 +11,13 @@
 //! - [`content`]: bytes, blobs and images that nobody has pushed yet.
 //! - [`scenario`]: what is asked for, by name; [`reads`], [`lists`], [`pushes`] and [`mixed`] have the parts.
 //! - [`servers`]: berth and its peers, started and configured; [`compare`]: all of them in turn.
+//! - [`document`]: what came of it, for people.
 //! - [`floor`]: servers that do the least that the protocol allows, to compare with.
 
 pub mod compare;
 pub mod connection;
 pub mod content;
+pub mod document;
 pub mod drive;
 pub mod fill;
 pub mod floor;

@@ -17,6 +17,9 @@ use super::fill::Shelf;
 /// How long a server may take until it answers.
 const START: Duration = Duration::from_secs(30);
 
+/// Nothing else is to work in the background, and no request has its line in the log, as with the peers.
+const BERTH: [&str; 4] = ["--set", "scrub.interval=off", "--set", "log.level=warn"];
+
 /// A server, and where its program is.
 #[derive(Clone, Debug)]
 pub enum Server {
@@ -105,6 +108,32 @@ impl Server {
         .unwrap_or_else(|why| why.to_string())
     }
 
+    /// The same with this `GOGC`, if it is written in Go.
+    pub fn with_gogc(&self, gogc: u32) -> Option<Server> {
+        match self {
+            Server::Distribution { program, name, .. } => Some(Server::Distribution {
+                program: program.clone(),
+                name,
+                gogc: Some(gogc),
+            }),
+            _ => None,
+        }
+    }
+
+    /// How it is configured, where that is a text.
+    pub fn configuration(&self) -> Option<String> {
+        let (directory, address) = (
+            Path::new("DIRECTORY"),
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)),
+        );
+        match self {
+            Server::Berth(_) | Server::Before(_) => Some(format!("berth serve {}\n", BERTH.join(" "))),
+            Server::Distribution { .. } => Some(distribution(directory, address)),
+            Server::Nginx(_) => Some(nginx(directory, &directory.join("root"), address)),
+            Server::Floor(_) => None,
+        }
+    }
+
     /// Whether it serves files, which are written where they are served from, and takes no content over the wire.
     pub fn is_of_files(&self) -> bool {
         matches!(self, Server::Nginx(_) | Server::Floor(_))
@@ -119,8 +148,7 @@ impl Server {
         let (target, process, files) = match self {
             Server::Berth(program) | Server::Before(program) => {
                 let berth = Berth::start_with(program, directory, |command| {
-                    // Nothing else is to work in the background, and no request has its line in the log, as with the peers.
-                    command.args(["--set", "scrub.interval=off", "--set", "log.level=warn"]);
+                    command.args(BERTH);
                 })?;
                 let target = Target {
                     address: berth.address,

@@ -15,6 +15,7 @@ mod intake;
 mod lists;
 mod manifests;
 mod operation;
+mod operation_name;
 mod path;
 mod query;
 mod range;
@@ -26,6 +27,7 @@ pub use body::Body;
 pub use condition::EntityTags;
 pub use content_range::Chunk;
 pub use operation::{Operation, Paging, TAGS_MAX};
+pub use operation_name::OperationName;
 pub use range::parse_range;
 pub use service::{Limits, RemoteAddr, Service};
 

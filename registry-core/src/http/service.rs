@@ -105,10 +105,14 @@ impl Service {
         let intake = Intake::new(body, Arc::clone(&self.runtime), self.limits.body_idle);
         let request_id = self.request_id(&head);
         let response = match Operation::parse(&head.method, &head.uri, &head.headers) {
-            Ok(operation) => match self.answer(&head, &request_id, &operation, intake).await {
-                Ok(response) => response,
-                Err(refused) => respond::refusal(self, &head, &request_id, &operation.needs(), refused),
-            },
+            Ok(operation) => {
+                let mut response = match self.answer(&head, &request_id, &operation, intake).await {
+                    Ok(response) => response,
+                    Err(refused) => respond::refusal(self, &head, &request_id, &operation.needs(), refused),
+                };
+                response.extensions_mut().insert(operation.name());
+                response
+            }
             Err(error) => respond::refusal(self, &head, &request_id, &[], error.into()),
         };
         respond::finish(&head, &request_id, response)
