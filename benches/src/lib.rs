@@ -6,10 +6,13 @@
 //!
 //! [`collection`] is what collecting garbage costs: `cargo run --release -p benches --bin collection`.
 //!
+//! [`lists`] is what a page of a long list costs: `cargo run --release -p benches --bin lists`.
+//!
 //! [`load`] is a load on a registry over HTTP, berth or another: `cargo run --release -p benches --bin load -- --help`.
 //!
 //! The commands `start` and `memory` measure a `berth` process whole, run by [`trials::server`].
 
 pub mod collection;
 pub mod engines;
+pub mod lists;
 pub mod load;

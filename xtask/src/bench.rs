@@ -11,6 +11,9 @@ use crate::{root, target, tools};
 /// distribution's current generation, as a Go module.
 const DISTRIBUTION_3: (&str, &str) = ("github.com/distribution/distribution/v3/cmd/registry", "v3.1.2");
 
+/// zot, which some module proxies do not offer.
+const ZOT: (&str, &str) = ("zotregistry.dev/zot/v2/cmd/zot", "v2.1.10");
+
 /// Measures berth, alone or beside its peers.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -60,6 +63,12 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             .arg("--floor")
             .arg(release.join("load"))
             .args(["--gogc", "400"]);
+        match tools::go("zot", ZOT.0, ZOT.1) {
+            Ok(zot) => {
+                bench.arg("--zot").arg(zot);
+            }
+            Err(why) => eprintln!("zot is NOT MEASURED, as it cannot be installed: {why:#}"),
+        }
         // Only what is measured whole and properly is worth keeping.
         if !args.quick && args.scenarios.is_empty() {
             bench

@@ -29,6 +29,9 @@ struct Arguments {
     /// distribution 3's `registry`
     #[arg(long)]
     distribution3: Option<PathBuf>,
+    /// zot
+    #[arg(long)]
+    zot: Option<PathBuf>,
     /// Another berth, such as one before a change
     #[arg(long)]
     before: Option<PathBuf>,
@@ -84,6 +87,7 @@ impl Arguments {
                 gogc: None,
             }));
         }
+        servers.extend(self.zot.clone().map(Server::Zot));
         servers.extend(self.nginx.clone().map(Server::Nginx));
         servers.extend(self.floor.clone().map(Server::Floor));
         servers

@@ -4,7 +4,7 @@ mod counting;
 pub mod live;
 pub mod peer;
 pub mod pulls;
-mod store;
+pub(crate) mod store;
 
 use std::io;
 

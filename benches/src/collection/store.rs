@@ -22,15 +22,15 @@ const MANIFESTS: usize = 50;
 const FILE: usize = 4096;
 
 /// Puts records, a batch in each transaction.
-pub(super) struct Bulk<'k> {
+pub(crate) struct Bulk<'k> {
     kv: &'k dyn Kv,
     txn: Txn,
     /// How many were put.
-    pub(super) put: u64,
+    pub(crate) put: u64,
 }
 
 impl<'k> Bulk<'k> {
-    pub(super) fn new(kv: &'k dyn Kv) -> Self {
+    pub(crate) fn new(kv: &'k dyn Kv) -> Self {
         Bulk {
             kv,
             txn: Txn::new(),
@@ -38,7 +38,7 @@ impl<'k> Bulk<'k> {
         }
     }
 
-    pub(super) async fn put(&mut self, key: String, value: impl Into<Vec<u8>>) -> io::Result<()> {
+    pub(crate) async fn put(&mut self, key: String, value: impl Into<Vec<u8>>) -> io::Result<()> {
         self.txn = std::mem::take(&mut self.txn).put(key, value.into());
         self.put += 1;
         match self.txn.writes.len() >= BATCH {
@@ -47,7 +47,7 @@ impl<'k> Bulk<'k> {
         }
     }
 
-    pub(super) async fn flush(&mut self) -> io::Result<()> {
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
         let txn = std::mem::take(&mut self.txn);
         self.kv.commit(txn).await.map_err(failed)?;
         Ok(())

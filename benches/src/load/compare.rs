@@ -85,7 +85,7 @@ fn can(server: &Server, scenario: &Scenario) -> bool {
             Kind::Push(_, how) => how == super::pushes::How::Monolithic,
             _ => false,
         },
-        Server::Berth(_) | Server::Before(_) | Server::Distribution { .. } => true,
+        Server::Berth(_) | Server::Before(_) | Server::Distribution { .. } | Server::Zot(_) => true,
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Server {
         /// Go's `GOGC`, if not its default.
         gogc: Option<u32>,
     },
+    /// zot, which syncs what is pushed if it is told to commit.
+    Zot(PathBuf),
     /// nginx with `sendfile` and open files cached, on the same bytes as files.
     Nginx(PathBuf),
     /// The bare handler of [`floor`](super::floor), by this very program's `floor` command.
@@ -82,6 +84,7 @@ impl Server {
                 gogc: Some(gogc),
                 ..
             } => format!("{name} GOGC={gogc}"),
+            Server::Zot(_) => "zot".to_owned(),
             Server::Nginx(_) => "nginx".to_owned(),
             Server::Floor(_) => "floor".to_owned(),
         }
@@ -91,7 +94,7 @@ impl Server {
     pub fn version(&self) -> String {
         let (program, argument) = match self {
             Server::Berth(program) | Server::Before(program) => (program, "--version"),
-            Server::Distribution { program, .. } => (program, "--version"),
+            Server::Distribution { program, .. } | Server::Zot(program) => (program, "--version"),
             Server::Nginx(program) => (program, "-v"),
             Server::Floor(_) => return "hyper, from memory".to_owned(),
         };
@@ -129,6 +132,7 @@ impl Server {
         match self {
             Server::Berth(_) | Server::Before(_) => Some(format!("berth serve {}\n", BERTH.join(" "))),
             Server::Distribution { .. } => Some(distribution(directory, address)),
+            Server::Zot(_) => Some(zot(directory, address)),
             Server::Nginx(_) => Some(nginx(directory, &directory.join("root"), address)),
             Server::Floor(_) => None,
         }
@@ -168,6 +172,15 @@ impl Server {
                 if let Some(gogc) = gogc {
                     command.env("GOGC", gogc.to_string());
                 }
+                let (target, child) = spawn(&mut command, address)?;
+                (target, Process::Child(child), None)
+            }
+            Server::Zot(program) => {
+                let address = free()?;
+                let config = directory.join("config.json");
+                fs::write(&config, zot(directory, address))?;
+                let mut command = Command::new(program);
+                command.arg("serve").arg(&config);
                 let (target, child) = spawn(&mut command, address)?;
                 (target, Process::Child(child), None)
             }
@@ -286,6 +299,22 @@ http:
   addr: {address}
 ",
         root.display()
+    )
+}
+
+fn zot(directory: &Path, address: SocketAddr) -> String {
+    let root = directory.join("data");
+    format!(
+        r#"{{
+  "distSpecVersion": "1.1.1",
+  "storage": {{ "rootDirectory": "{}", "commit": true, "gc": false }},
+  "http": {{ "address": "{}", "port": "{}" }},
+  "log": {{ "level": "error" }}
+}}
+"#,
+        root.display(),
+        address.ip(),
+        address.port()
     )
 }
 
