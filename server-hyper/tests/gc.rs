@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use http::Method;
 use registry_core::Digest;
+use registry_core::store::{Kv as _, Txn};
+use server_hyper::TokioRuntime;
 use server_hyper::control::TOKEN;
 use support::binary::{Said, Serving, berth, finish};
 use support::image::{LAYER, delete, push, push_blob, resolve, status};
@@ -174,6 +176,24 @@ async fn a_dry_run_says_what_would_go_and_why_and_changes_nothing() {
     assert_eq!(local(data, &["gc", "runs", "--json"]).well().out, "[]\n");
     assert_eq!(files(data), 2);
     assert_eq!(status(at, &format!("/v2/team/orphans/blobs/{orphan}")).await, 200);
+}
+
+#[tokio::test]
+async fn a_history_that_is_only_to_be_looked_at_is_nothing_that_would_go() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let server = Serving::start(data, IDLE);
+    push(server.address, "team/app", "v1", 1).await;
+    server.end();
+    local(data, &["gc"]).well();
+    {
+        let stores = registry_storage::open(data, TokioRuntime::shared()).unwrap();
+        // One move in so many leaves such a mark, by chance.
+        let mark = Txn::new().put(format!("trim/{}/v1", "0".repeat(32)), r#"{"v":1}"#);
+        stores.kv.commit(mark).await.unwrap();
+    }
+    let planned = local(data, &["gc", "--dry-run"]).well().out;
+    assert!(planned.ends_with("\nnothing would go\n"), "{planned}");
 }
 
 #[tokio::test]

@@ -122,8 +122,10 @@ pub struct Backlog {
     pub expired: u64,
     /// What has been in the trash until its window ended.
     pub trash: u64,
-    /// Deleted repositories, pieces of deleted manifests, and histories of tags that grew too long, which are to be cleaned up.
+    /// Deleted repositories, and pieces of deleted manifests, which are to be cleaned up.
     pub deleted: u64,
+    /// Histories of tags that are to be looked at, as they may have grown too long.
+    pub marked: u64,
 }
 
 impl Backlog {
@@ -132,7 +134,7 @@ impl Backlog {
 
     /// Whether there is anything to do now.
     pub fn any(&self) -> bool {
-        self.due + self.unlinkable + self.expired + self.trash + self.deleted > 0
+        self.due + self.unlinkable + self.expired + self.trash + self.deleted + self.marked > 0
     }
 }
 

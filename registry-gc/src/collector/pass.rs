@@ -159,7 +159,7 @@ impl<'a> Pass<'a> {
             false => backlog.unlinkable,
         };
         for (phase, of) in [
-            (Phase::Sweep, backlog.deleted + backlog.trash),
+            (Phase::Sweep, backlog.deleted + backlog.marked + backlog.trash),
             (Phase::Uploads, backlog.expired),
             (Phase::Blobs, backlog.due),
             (Phase::Unlink, unlinkable),

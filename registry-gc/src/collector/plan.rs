@@ -79,8 +79,7 @@ pub struct Plan {
     pub deleted: Tally,
     /// Manifests of deleted repositories that would be cleaned up.
     pub swept: Tally,
-    /// Deleted repositories, pieces of deleted manifests, and histories of tags that grew too long, that would be cleaned up,
-    /// as far as is counted.
+    /// Deleted repositories and pieces of deleted manifests that would be cleaned up, as far as is counted.
     pub cleanups: u64,
     /// Entries of the queue that were looked at.
     pub looked_at: u64,

@@ -205,9 +205,8 @@ impl Records {
             unlinkable: unlinkable.await?.len() as u64,
             expired: self.expired_uploads(None, Backlog::MOST).await?.len() as u64,
             trash: purged.await?.len() as u64,
-            deleted: self.count(keys::DROPPED).await?
-                + self.count(keys::PIECE).await?
-                + self.count(keys::TRIM).await?,
+            deleted: self.count(keys::DROPPED).await? + self.count(keys::PIECE).await?,
+            marked: self.count(keys::TRIM).await?,
         })
     }
 }

@@ -59,14 +59,17 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             ));
         }
     }
-    all.push((
-        "pread64 EIO, blob file being read".to_owned(),
-        Box::new(|place| reading(place, "pread64")),
-    ));
-    all.push((
-        "openat EIO, blob file being read".to_owned(),
-        Box::new(|place| reading(place, "openat")),
-    ));
+    // Each with the call that takes no waiting and the one that may wait, which is made if the first fails.
+    for (calls, length) in [
+        ("preadv2,pread64", 60_000),
+        ("sendfile", 700_000),
+        ("openat2,openat", 700_000),
+    ] {
+        all.push((
+            format!("{calls} EIO, blob file being read"),
+            Box::new(move |place| reading(place, calls, length)),
+        ));
+    }
     all
 }
 
@@ -341,11 +344,11 @@ fn one_record_call(place: &Place, call: &'static str, error: &'static str) -> Re
 }
 
 /// A blob that cannot be read for a while is an error for as long, and no reason to believe that it is lost.
-fn reading(place: &Place, call: &'static str) -> Result<Seen> {
+fn reading(place: &Place, call: &'static str, length: usize) -> Result<Seen> {
     const SETTINGS: [&str; 1] = ["blobs.verify=off"];
     let berth = place.start(&SETTINGS)?;
     let mut ledger = Ledger::new(berth.address);
-    let content = Content::new(1, 700_000);
+    let content = Content::new(1, length);
     let (path, file) = upload(&ledger, &place.data(), On::File)?;
     ledger
         .ask(

@@ -367,6 +367,7 @@ impl Reclaim for Fake {
             expired: state.uploads.len() as u64,
             trash: 0,
             deleted: u64::from(self.bad > 0 || state.pieces > 0),
+            marked: 0,
         })
     }
 

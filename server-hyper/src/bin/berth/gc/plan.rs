@@ -147,6 +147,12 @@ fn totals(plan: &Plan) -> String {
         ],
         row("blobs in the queue: kept", &plan.keep),
     ];
+    if plan.cleanups > 0 {
+        rows.push(vec![
+            "what is left of deletes: cleaned up".to_owned(),
+            plan.cleanups.to_string(),
+        ]);
+    }
     if !plan.repositories.is_empty() {
         rows.push(Vec::new());
         rows.push(head("by the repository that holds or last held it", "blobs"));
