@@ -105,8 +105,11 @@ impl Server {
                 .lines()
                 .next()
                 .unwrap_or_default()
-                .trim()
-                .to_owned()
+                .split_whitespace()
+                // Where the program lies is nobody's business.
+                .filter(|word| !word.starts_with('/'))
+                .collect::<Vec<_>>()
+                .join(" ")
         })
         .unwrap_or_else(|why| why.to_string())
     }
