@@ -156,15 +156,7 @@ impl Arguments {
 
 /// A table of one scenario: medians, and berth's figures as multiples of the other's.
 fn print(compared: &Compared) {
-    let moves = compared
-        .servers
-        .iter()
-        .flatten()
-        .any(|row| row.measured.bytes > 64 << 20);
-    let (unit, cpu): (_, Figure) = match moves {
-        true => ("CPU-s/GiB", |row| row.cpu_per_gib),
-        false => ("CPU-s/1k", |row| row.cpu_per_thousand),
-    };
+    let (unit, cpu) = compared.cost();
     let rate: Figure = |row| row.requests_per_second;
     println!("\n{} ({})", compared.scenario, compared.about);
     println!(

@@ -67,6 +67,19 @@ impl Compared {
         Spread::of(self.servers[server].iter().map(figure))
     }
 
+    /// What a server's processors spend, by the unit that fits: bytes if many are moved, else requests.
+    pub fn cost(&self) -> (&'static str, Figure) {
+        match self
+            .servers
+            .iter()
+            .flatten()
+            .any(|row| row.measured.bytes > 64 << 20)
+        {
+            true => ("CPU-s/GiB", |row| row.cpu_per_gib),
+            false => ("CPU-s/1k", |row| row.cpu_per_thousand),
+        }
+    }
+
     /// The first server's figure for each one of another's, round by round.
     pub fn ratio(&self, server: usize, figure: Figure) -> Spread {
         let pairs = self.servers[0].iter().zip(&self.servers[server]);

@@ -42,14 +42,6 @@ fn machine() -> String {
     )
 }
 
-fn moves_bytes(compared: &Compared) -> bool {
-    compared
-        .servers
-        .iter()
-        .flatten()
-        .any(|row| row.measured.bytes > 64 << 20)
-}
-
 fn with_spread(spread: Spread) -> String {
     format!("{:.2} [{:.2}..{:.2}]", spread.median, spread.least, spread.most)
 }
@@ -86,10 +78,7 @@ pub fn markdown(all: &[Compared], about: &About) -> String {
 }
 
 fn table(text: &mut String, compared: &Compared) {
-    let (unit, cpu): (_, Figure) = match moves_bytes(compared) {
-        true => ("CPU-s/GiB", |row| row.cpu_per_gib),
-        false => ("CPU-s/1,000", |row| row.cpu_per_thousand),
-    };
+    let (unit, cpu) = compared.cost();
     let first = compared.servers.iter().flatten().next();
     let offered = first.and_then(|row| row.measured.offered);
     let offered = offered.map_or_else(String::new, |rate| format!(", {rate:.0} turns a second for each"));
