@@ -1,6 +1,9 @@
 //! sled 0.34: as the registry uses it, with its syncs, and as it comes.
 
-use std::{ops::Bound, path::Path, str};
+use std::ops::Bound;
+use std::path::Path;
+use std::str;
+use std::time::{Duration, Instant};
 
 use ::sled::{Batch, Config, Db};
 use futures_executor::block_on;
@@ -52,6 +55,14 @@ impl Engine for Synced {
     }
 }
 
+/// How long a store that was just closed may hold its files: sled's own threads close them, and nobody is told when.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// Whether sled's files are locked. sled says so in words only.
+fn is_held(error: &::sled::Error) -> bool {
+    matches!(error, ::sled::Error::Io(error) if error.to_string().starts_with("could not acquire lock"))
+}
+
 /// sled that acknowledges after its own flush.
 pub(super) struct Unsynced {
     db: Db,
@@ -63,7 +74,16 @@ impl Unsynced {
             .path(directory)
             .cache_capacity((cache_mib as u64) << 20)
             .flush_every_ms(None);
-        Ok(Unsynced { db: config.open()? })
+        let begun = Instant::now();
+        loop {
+            match config.open() {
+                Ok(db) => return Ok(Unsynced { db }),
+                Err(error) if is_held(&error) && begun.elapsed() < CLOSING => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
