@@ -59,9 +59,10 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             ));
         }
     }
-    // Each with the call that takes no waiting and the one that may wait, which is made if the first fails.
+    // Each with the call that takes no waiting and the one that may wait, which is made if the first fails. A short file is
+    // read, a long one sent.
     for (calls, length) in [
-        ("preadv2,pread64", 60_000),
+        ("preadv2,pread64", 20_000),
         ("sendfile", 700_000),
         ("openat2,openat", 700_000),
     ] {
