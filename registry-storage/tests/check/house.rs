@@ -311,7 +311,7 @@ pub(crate) fn flip_value(directory: &Path, key: &str) {
 
 /// Flips bits in the key of a record of a store that is closed.
 pub(crate) fn flip_key(directory: &Path, key: &str, at: usize, bits: u8) {
-    flip(directory, key, at, bits, |_, _| true);
+    flip(directory, key, at, bits, is_in_leaf);
 }
 
 /// Whether a place of LMDB's file is in a page of records. In a page that leads to others a key has no value behind
