@@ -319,9 +319,11 @@ pub(crate) fn flip_key(directory: &Path, key: &str, at: usize, bits: u8) {
 fn is_in_leaf(file: &[u8], at: usize) -> bool {
     const PAGE: usize = 4096;
     const LEAF: u8 = 2;
-    // The flags are behind the page's number and a field of two bytes.
-    let flags = at / PAGE * PAGE + 10;
-    file[flags] & LEAF != 0
+    // The flags are behind the page's number and a field of two bytes; then come the ends of the room that is free, in which
+    // there may be what is left of older records, and behind which a byte may be of another one.
+    let page = at / PAGE * PAGE;
+    let upper = usize::from(u16::from_le_bytes([file[page + 14], file[page + 15]]));
+    file[page + 10] & LEAF != 0 && at - page >= upper
 }
 
 /// Makes a file as old as anything that nobody writes any more.
