@@ -16,3 +16,4 @@ pub mod collection;
 pub mod engines;
 pub mod lists;
 pub mod load;
+pub mod place;

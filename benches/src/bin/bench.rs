@@ -163,8 +163,8 @@ fn print(compared: &Compared) {
         "  {:<22} {:>9} {:>8} {:>9} {:>8} {:>8} {:>8}   berth's rate / its, berth's CPU / its",
         "server", "req/s", "MB/s", unit, "p50 ms", "p99 ms", "anon MiB"
     );
-    for (at, rows) in compared.servers.iter().enumerate() {
-        let name = rows.first().map(|row| row.server.as_str()).unwrap_or_default();
+    for at in 0..compared.servers.len() {
+        let name = compared.name(at);
         let figure = |figure| compared.figure(at, figure).median;
         let spread =
             |spread: Spread| format!("{:.2} [{:.2}..{:.2}]", spread.median, spread.least, spread.most);

@@ -4,12 +4,13 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use benches::place::Place;
 use clap::Parser;
 use registry_core::Digest;
 use registry_core::store::forget_cached;
@@ -19,12 +20,8 @@ use trials::server::{Berth, Client};
 /// server whose polling threads wait for the disk makes the manifests wait too.
 #[derive(Parser)]
 struct Arguments {
-    /// The program to measure; `cargo build --release -p server-hyper` makes it
-    #[arg(long, default_value = "target/release/berth")]
-    berth: PathBuf,
-    /// Where the store is made, on a disk; a new directory below it is removed at the end
-    #[arg(long, default_value = "target")]
-    directory: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Large blobs, each pulled by a client of its own
     #[arg(long, default_value_t = 4)]
     pulls: usize,
@@ -64,8 +61,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> io::Result<()> {
-    let data = tempfile::tempdir_in(&arguments.directory)?;
-    let berth = Berth::start_with(&arguments.berth, data.path(), |command| {
+    let data = tempfile::tempdir_in(&arguments.place.directory)?;
+    let berth = Berth::start_with(&arguments.place.berth, data.path(), |command| {
         command.args(["--set", "scrub.interval=off", "--set", "blobs.verify=off"]);
     })?;
     let small = push(berth.address, b"a small one")?;

@@ -2,22 +2,18 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use benches::lists::measure;
+use benches::place::Place;
 use clap::Parser;
 
 /// Measures pages of 100 entries: of tags in a short list and in a long one, and of repositories. Exits with an error if a
 /// figure is beyond its limit.
 #[derive(Parser)]
 struct Arguments {
-    /// The program to measure; `cargo build --release -p server-hyper` makes it
-    #[arg(long, default_value = "target/release/berth")]
-    berth: PathBuf,
-    /// Where the store is made; a new directory below it is removed at the end
-    #[arg(long, default_value = "target")]
-    directory: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Tags of the short list
     #[arg(long, default_value_t = 1000)]
     few: usize,
@@ -54,14 +50,14 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let directory = tempfile::tempdir_in(&arguments.directory)?;
+    let directory = tempfile::tempdir_in(&arguments.place.directory)?;
     eprintln!(
         "filling a store with {} tags and {} repositories …",
         arguments.many, arguments.repositories
     );
     let lists = measure(
         &runtime,
-        &arguments.berth,
+        &arguments.place.berth,
         directory.path(),
         [arguments.few, arguments.many, arguments.repositories],
         arguments.rounds,

@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use benches::place::Place;
 use clap::Parser;
 use sha2::{Digest, Sha256};
 use trials::server::{Berth, Client};
@@ -15,12 +15,8 @@ use trials::server::{Berth, Client};
 /// with an error if the peak is beyond the limit.
 #[derive(Parser)]
 struct Arguments {
-    /// The program to measure.
-    #[arg(long, default_value = "target/release/berth")]
-    berth: PathBuf,
-    /// Where the store is made; a new directory below it is removed at the end.
-    #[arg(long, default_value = "target")]
-    directory: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Pushes at once, and as many pulls.
     #[arg(long, default_value_t = 64)]
     clients: usize,
@@ -39,8 +35,8 @@ const MIB: usize = 1 << 20;
 
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
-    let data = tempfile::tempdir_in(&arguments.directory)?;
-    let berth = Berth::start(&arguments.berth, data.path())?;
+    let data = tempfile::tempdir_in(&arguments.place.directory)?;
+    let berth = Berth::start(&arguments.place.berth, data.path())?;
     let idle = berth.anonymous_memory()?;
 
     let pulled = Content::new(1, arguments.mib);

@@ -62,6 +62,11 @@ impl Spread {
 }
 
 impl Compared {
+    /// What a server is called.
+    pub fn name(&self, server: usize) -> &str {
+        self.servers[server].first().map_or("", |row| row.server.as_str())
+    }
+
     /// A figure of one server over its rounds.
     pub fn figure(&self, server: usize, figure: Figure) -> Spread {
         Spread::of(self.servers[server].iter().map(figure))

@@ -90,7 +90,7 @@ fn table(text: &mut String, compared: &Compared) {
         compared.scenario, compared.about
     );
     let rate: Figure = |row| row.requests_per_second;
-    for (at, rows) in compared.servers.iter().enumerate() {
+    for at in 0..compared.servers.len() {
         let figure = |figure| compared.figure(at, figure).median;
         let ratios = match at {
             0 => " | | ".to_owned(),
@@ -104,7 +104,7 @@ fn table(text: &mut String, compared: &Compared) {
         let _infallible = writeln!(
             text,
             "| {} | {:.0} | {:.0} | {:.4} | {:.2} | {:.2} | {:.1} | {ratios} |",
-            rows.first().map(|row| row.server.as_str()).unwrap_or_default(),
+            compared.name(at),
             figure(rate),
             figure(|row| row.megabytes_per_second),
             figure(cpu),
@@ -160,9 +160,8 @@ pub fn chart(all: &[Compared]) -> String {
             y + 4.0,
             compared.scenario
         );
-        for (at, rows) in compared.servers.iter().enumerate().skip(1) {
-            let name = rows.first().map(|row| row.server.as_str()).unwrap_or_default();
-            let name = name.split(" GOGC").next().unwrap_or_default();
+        for at in 1..compared.servers.len() {
+            let name = compared.name(at).split(" GOGC").next().unwrap_or_default();
             let number = names.iter().position(|known| known == name).unwrap_or_else(|| {
                 names.push(name.to_owned());
                 names.len() - 1

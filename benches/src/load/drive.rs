@@ -129,36 +129,13 @@ pub async fn closed(
     until: Until,
     turn: impl AsyncFn(&mut Connection, u64) -> io::Result<u64>,
 ) -> io::Result<Measured> {
-    let (counts, next) = (Counts::new(), Cell::new(0));
-    let meter = target.process.map(Meter::of).transpose()?;
     let began = Instant::now();
     let may_go_on = |number: u64| match until {
         Until::Elapsed(time) => began.elapsed() < time,
         Until::Turns(turns) => number < turns,
     };
-    let one = async || {
-        let mut connection = Connection::to(target.address);
-        loop {
-            let number = next.get();
-            if !may_go_on(number) {
-                break;
-            }
-            next.set(number + 1);
-            let since = Instant::now();
-            let bytes = turn(&mut connection, number).await?;
-            counts.turn(since, bytes);
-        }
-        counts.requests.set(counts.requests.get() + connection.requests);
-        io::Result::Ok(())
-    };
-    let mut all: FuturesUnordered<_> = (0..connections).map(|_| one()).collect();
-    while let Some(ended) = all.next().await {
-        ended?;
-    }
-    drop(all);
-    let wall = began.elapsed();
-    let spent = meter.map(Meter::spent).unwrap_or_default();
-    Ok(counts.measured(wall, spent, None))
+    let at_once = |number| may_go_on(number).then(Instant::now);
+    drive(target, connections, None, at_once, turn).await
 }
 
 /// Turns begin at the moments of a plan, `rate` in a second and as far from each other, on whichever connection is free. Latencies count
@@ -175,21 +152,33 @@ pub async fn open(
     turn: impl AsyncFn(&mut Connection, u64) -> io::Result<u64>,
 ) -> io::Result<Measured> {
     let total = (rate * lasting.as_secs_f64()) as u64;
+    let began = Instant::now();
+    let planned = |number| (number < total).then(|| began + Duration::from_secs_f64(number as f64 / rate));
+    drive(target, connections, Some(rate), planned, turn).await
+}
+
+/// Takes turns on whichever connection is free, each from the moment that it `begins`, until one does not. Latencies count from
+/// then.
+async fn drive(
+    target: Target,
+    connections: usize,
+    offered: Option<f64>,
+    begins: impl Fn(u64) -> Option<Instant>,
+    turn: impl AsyncFn(&mut Connection, u64) -> io::Result<u64>,
+) -> io::Result<Measured> {
     let (counts, next) = (Counts::new(), Cell::new(0));
     let meter = target.process.map(Meter::of).transpose()?;
     let began = Instant::now();
     let one = async || {
         let mut connection = Connection::to(target.address);
-        loop {
-            let number = next.get();
-            if number >= total {
-                break;
+        while let Some(since) = begins(next.get()) {
+            let number = next.replace(next.get() + 1);
+            // A timer is for what is to come: for what is due it would take until its next tick.
+            if since > Instant::now() {
+                tokio::time::sleep_until(since.into()).await;
             }
-            next.set(number + 1);
-            let due = began + Duration::from_secs_f64(number as f64 / rate);
-            tokio::time::sleep_until(due.into()).await;
             let bytes = turn(&mut connection, number).await?;
-            counts.turn(due, bytes);
+            counts.turn(since, bytes);
         }
         counts.requests.set(counts.requests.get() + connection.requests);
         io::Result::Ok(())
@@ -201,5 +190,5 @@ pub async fn open(
     drop(all);
     let wall = began.elapsed();
     let spent = meter.map(Meter::spent).unwrap_or_default();
-    Ok(counts.measured(wall, spent, Some(rate)))
+    Ok(counts.measured(wall, spent, offered))
 }

@@ -493,11 +493,7 @@ async fn to_due(house: &House) -> registry_core::store::Pending {
 fn a_sweep_of_pieces_to_which_others_are_faster_is_no_failure() {
     at_every_point(async |house, at| {
         let (blob, layer) = (house.push("a", b"config").await, house.push("a", b"layer").await);
-        let layers = format!(
-            r#"[{{"mediaType":"x/y","digest":"{}","size":{}}}]"#,
-            layer.digest, layer.size
-        );
-        let manifest = image(&blob, "").replace("[]", &layers);
+        let manifest = image_of(&blob, &layer);
         let digest = house.tag("a", "t", &manifest).await;
         let records = house.records.clone().in_pieces_of(1);
         let deleted = records.delete_manifest(&house.ctx, &name("a"), &digest).await;

@@ -194,6 +194,15 @@ pub(crate) fn image(blob: &BlobInfo, extra: &str) -> String {
     )
 }
 
+/// An image with a layer.
+pub(crate) fn image_of(config: &BlobInfo, layer: &BlobInfo) -> String {
+    let layers = format!(
+        r#"[{{"mediaType":"x/y","digest":"{}","size":{}}}]"#,
+        layer.digest, layer.size
+    );
+    image(config, "").replace("[]", &layers)
+}
+
 pub(crate) fn index(child: &str) -> String {
     format!(
         r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{OCI}","digest":"{}","size":{}}}]}}"#,

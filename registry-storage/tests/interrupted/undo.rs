@@ -399,11 +399,7 @@ fn a_blob_that_is_given_up_while_what_named_it_comes_back_is_kept_or_comes_back_
     at_every_point(async |house, at| {
         let blob = house.push("a", b"layer").await;
         let layer = house.push("a", b"another").await;
-        let layers = format!(
-            r#"[{{"mediaType":"x/y","digest":"{}","size":{}}}]"#,
-            layer.digest, layer.size
-        );
-        let manifest = image(&blob, "").replace("[]", &layers);
+        let manifest = image_of(&blob, &layer);
         let digest = house.tag("a", "t", &manifest).await;
         let records = house.records.clone().in_pieces_of(1);
         let deleted = records.delete_manifest(&house.ctx, &name("a"), &digest).await;

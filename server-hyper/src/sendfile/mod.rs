@@ -84,7 +84,10 @@ impl SendFile {
         self.poll_write_ready(cx, |stream| {
             let sent = rustix::fs::sendfile(stream, mapped.file(), Some(&mut { at }), length)?;
             match sent {
-                0 => Err(ends_before(at + length as u64)),
+                0 => Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    format!("the file ends before byte {}", at + length as u64),
+                )),
                 sent => Ok(sent),
             }
         })
@@ -107,25 +110,12 @@ impl SendFile {
     }
 }
 
-fn ends_before(at: u64) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        format!("the file ends before byte {at}"),
-    )
-}
-
 /// Reads bytes of a file for the system to have them in memory.
-fn warm(file: &File, mut at: u64, length: usize) -> io::Result<()> {
+fn warm(file: &File, at: u64, length: usize) -> io::Result<()> {
     let mut piece = vec![0; length.min(64 << 10)];
-    let end = at + length as u64;
-    while at < end {
-        let room = piece.len().min((end - at) as usize);
-        match file.read_at(&mut piece[..room], at) {
-            Ok(0) => return Err(ends_before(end)),
-            Ok(read) => at += read as u64,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+    for from in (0..length).step_by(piece.len().max(1)) {
+        let room = piece.len().min(length - from);
+        file.read_exact_at(&mut piece[..room], at + from as u64)?;
     }
     Ok(())
 }
