@@ -2,9 +2,11 @@
 //!
 //! Three small traits. [`BlobStore`] and [`UploadStore`] hold bytes at locations and know no repository.
 //! [`ManifestStore`] holds the records that give those bytes meaning; each of its methods is one transaction. Most
-//! back ends implement only [`Kv`], the narrow waist for records, and get a `ManifestStore` from it.
+//! back ends implement only [`Kv`], the narrow waist for records, and get a `ManifestStore` from it. What is not content
+//! lies beside it as a typed [`collection`].
 
 mod blob;
+pub mod collection;
 mod explain;
 mod kv;
 mod location;

@@ -16,6 +16,7 @@
 //! here, so that the tests need none of their own.
 
 pub mod blob_store;
+pub mod collection;
 mod content;
 pub mod disk;
 mod interleaved;
