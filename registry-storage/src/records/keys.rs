@@ -42,6 +42,8 @@
 //! | `cursor` | `loose` | how far the feed was followed for that |
 //! | `lead` | `collector` | which node collects, and until when |
 //! | `run` | when it began, random | a run of the collector |
+//!
+//! What is not content lies beside these in typed collections: [`collection::keys`](registry_core::store::collection::keys).
 
 use registry_core::store::Location;
 use registry_core::{Digest, Tag, Timestamp, UploadId};

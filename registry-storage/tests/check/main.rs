@@ -2,6 +2,7 @@
 
 mod beside;
 mod blobs;
+mod collections;
 mod corruptions;
 mod gaps;
 mod house;

@@ -209,7 +209,7 @@ kinds! {
     Unqueued = "unqueued",
     /// A tag points at a manifest that is not there.
     TagToNowhere = "tag-to-nowhere",
-    /// An index of tags, referrers, children or claims is not what it indexes.
+    /// An index of tags, referrers, children, claims or a collection is not what it indexes.
     IndexDisagrees = "index-disagrees",
     /// Two blobs or claims name one location.
     LocationShared = "location-shared",

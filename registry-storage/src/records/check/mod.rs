@@ -20,6 +20,7 @@
 //! only read through, for records that are damaged.
 
 mod blobs;
+mod collections;
 mod counters;
 mod deep;
 mod finding;
@@ -164,6 +165,11 @@ impl Checker<'_> {
         }
         self.counters().await?;
         self.table(T::Events).await?;
+        // Records first: what they lack is made, and then what they do not have is taken away.
+        for table in [T::Rows, T::Uniques, T::Indexes, T::Marks] {
+            self.table(table).await?;
+        }
+        self.sequences().await?;
         self.unknown_tables().await?;
         if self.options.repair && !self.gaps.is_empty() {
             // What was mended is in nobody's way any more.
@@ -209,6 +215,11 @@ impl Checker<'_> {
             Table::Purges => Ok(trash::purge(key, entry)),
             Table::Pieces => self.piece(key, entry).await,
             Table::History | Table::Trims => self.history(table, key, entry).await,
+            Table::Rows => self.row(key, entry).await,
+            Table::Uniques => self.unique(key, entry).await,
+            Table::Indexes => self.index(key, entry).await,
+            // They hold nothing.
+            Table::Marks => Ok(Vec::new()),
         }
     }
 

@@ -10,8 +10,9 @@ use super::walk::Walk;
 use super::{Checker, FindingKind, keys};
 
 /// Every table that is checked; what is in others is only read.
-pub(super) const KNOWN: [&str; 34] = [
+pub(super) const KNOWN: [&str; 39] = [
     "blob",
+    "changed",
     "children",
     "content",
     "counter",
@@ -23,6 +24,7 @@ pub(super) const KNOWN: [&str; 34] = [
     "event",
     "expiry",
     "history",
+    "index",
     "inline",
     "lead",
     "lease",
@@ -36,12 +38,15 @@ pub(super) const KNOWN: [&str; 34] = [
     "purge",
     "referrer",
     "repository",
+    "row",
     "run",
+    "sequence",
     "tag",
     "tagged",
     "trash",
     "trashed",
     "trim",
+    "unique",
     "unlink",
     "untagged",
     "upload",

@@ -1,6 +1,6 @@
 //! The tables that are gone through, and whose records they have.
 
-use registry_core::store::{Entry, Stamp, Txn};
+use registry_core::store::{Entry, Stamp, Txn, collection};
 use registry_core::{RepositoryName, Result};
 
 use super::super::values;
@@ -38,6 +38,10 @@ pub(super) enum Table {
     Pieces,
     History,
     Trims,
+    Rows,
+    Uniques,
+    Indexes,
+    Marks,
 }
 
 impl Table {
@@ -70,6 +74,10 @@ impl Table {
             Table::Pieces => keys::PIECE,
             Table::History => "history/",
             Table::Trims => keys::TRIM,
+            Table::Rows => collection::keys::ROW,
+            Table::Uniques => collection::keys::UNIQUE,
+            Table::Indexes => collection::keys::INDEX,
+            Table::Marks => collection::keys::CHANGED,
         }
     }
 
@@ -78,7 +86,7 @@ impl Table {
         match self {
             Table::Contents | Table::Children | Table::Referrers => 4,
             Table::Inline | Table::Pieces => 16,
-            Table::Events => 50,
+            Table::Events | Table::Rows => 50,
             _ => 500,
         }
     }
