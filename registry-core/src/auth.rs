@@ -4,6 +4,9 @@
 //! reach. Both know nothing of HTTP bodies or of stores; [`Authorized`](crate::wrappers::Authorized) asks the
 //! second before each operation.
 
+mod first_of;
+mod scope;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +14,9 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::name::RepositoryName;
+
+pub use first_of::FirstOf;
+pub use scope::{Actions, SCOPE_ENTRIES_MAX, SCOPE_TEXT_MAX, Scope};
 
 /// Who sent a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -211,17 +217,38 @@ pub enum Challenge {
     },
 }
 
+/// What is wrong with a token that was sent, in the words of RFC 6750, section 3.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenProblem {
+    /// It is not valid, or no longer.
+    Invalid,
+    /// It does not open what is asked for.
+    InsufficientScope,
+}
+
+impl TokenProblem {
+    const fn as_str(self) -> &'static str {
+        match self {
+            TokenProblem::Invalid => "invalid_token",
+            TokenProblem::InsufficientScope => "insufficient_scope",
+        }
+    }
+}
+
 impl Challenge {
-    /// The value of `WWW-Authenticate` for an operation that needs `accesses`. Always one challenge: clients
-    /// misread several in one header.
-    pub fn header(&self, accesses: &[Access]) -> String {
+    /// The value of `WWW-Authenticate` for an operation that needs `accesses`, sent with a token that has this
+    /// `problem`. Always one challenge: clients misread several in one header.
+    pub fn header(&self, accesses: &[Access], problem: Option<TokenProblem>) -> String {
         match self {
             Challenge::Basic { realm } => format!("Basic realm=\"{realm}\""),
             Challenge::Bearer { realm, service } => {
                 let mut header = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
-                let scope = scope(accesses);
+                let scope: Scope = accesses.iter().collect();
                 if !scope.is_empty() {
                     header.push_str(&format!(",scope=\"{scope}\""));
+                }
+                if let Some(problem) = problem {
+                    header.push_str(&format!(",error=\"{}\"", problem.as_str()));
                 }
                 header
             }
@@ -229,35 +256,35 @@ impl Challenge {
     }
 }
 
-/// The accesses as one token scope: actions on the same repository are joined, entries separated by spaces.
-pub fn scope(accesses: &[Access]) -> String {
-    let mut entries: Vec<(String, Vec<&str>)> = Vec::new();
-    for access in accesses {
-        let (resource, action) = match access {
-            Access::Repository(name, action) => (format!("repository:{name}"), action.as_str()),
-            Access::Catalog => ("registry:catalog".to_owned(), "*"),
-        };
-        match entries.iter_mut().find(|(known, _)| *known == resource) {
-            Some((_, actions)) if actions.contains(&action) => {}
-            Some((_, actions)) => actions.push(action),
-            None => entries.push((resource, vec![action])),
+/// What the head of a request proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authenticated {
+    /// Who sent it.
+    pub identity: Identity,
+    /// What its token opens, however much more the sender may; without one, all that the sender may.
+    pub scope: Option<Arc<Scope>>,
+}
+
+impl From<Identity> for Authenticated {
+    /// Everything that `identity` may.
+    fn from(identity: Identity) -> Self {
+        Authenticated {
+            identity,
+            scope: None,
         }
     }
-    let entries: Vec<String> = entries
-        .into_iter()
-        .map(|(resource, actions)| format!("{resource}:{}", actions.join(",")))
-        .collect();
-    entries.join(" ")
 }
 
 /// Finds out who sent a request.
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// The identity that the head of a request proves; no credentials at all are [`Identity::Anonymous`].
+    /// Who sent the request with this head. `None` if it holds no credentials of a kind that this authenticator
+    /// knows: then [another](FirstOf) is asked. A request that holds none at all is anonymous in the end; one
+    /// whose credentials nobody knows is refused.
     ///
     /// # Errors
     /// [`Unauthorized`](crate::ErrorKind::Unauthorized) if credentials are given and wrong.
-    async fn authenticate(&self, head: &http::request::Parts) -> Result<Identity>;
+    async fn authenticate(&self, head: &http::request::Parts) -> Result<Option<Authenticated>>;
 
     /// How to ask for credentials, given the request that lacked them.
     fn challenge(&self, head: &http::request::Parts) -> Challenge;
@@ -269,8 +296,8 @@ pub struct Anyone;
 
 #[async_trait]
 impl Authenticator for Anyone {
-    async fn authenticate(&self, _head: &http::request::Parts) -> Result<Identity> {
-        Ok(Identity::Anonymous)
+    async fn authenticate(&self, _head: &http::request::Parts) -> Result<Option<Authenticated>> {
+        Ok(Some(Identity::Anonymous.into()))
     }
 
     fn challenge(&self, _head: &http::request::Parts) -> Challenge {
@@ -295,9 +322,18 @@ mod tests {
             Access::Repository(other, Action::Pull),
             Access::Catalog,
         ];
+        let bearer = Challenge::Bearer {
+            realm: "https://r/t".to_owned(),
+            service: "r".to_owned(),
+        };
         assert_eq!(
-            scope(&accesses),
-            "repository:a/b:pull,push repository:c/d:pull registry:catalog:*"
+            bearer.header(&accesses, Some(TokenProblem::InsufficientScope)),
+            "Bearer realm=\"https://r/t\",service=\"r\",scope=\"repository:a/b:pull,push repository:c/d:pull \
+             registry:catalog:*\",error=\"insufficient_scope\""
+        );
+        assert_eq!(
+            bearer.header(&[], None),
+            "Bearer realm=\"https://r/t\",service=\"r\""
         );
     }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::auth::{Identity, Visible};
+use crate::auth::{Identity, Scope, Visible};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Timestamp;
 
@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 pub struct Context {
     /// Who asks.
     pub identity: Identity,
+    /// What the caller's token opens, if it sent one: less than who asks may, and never more.
+    pub scope: Option<Arc<Scope>>,
     /// Whether the caller may push to the repository that the operation names. A pusher who is told that a blob
     /// exists is promised that it will go on existing for a while; a reader is not.
     pub may_push: bool,
@@ -33,6 +35,7 @@ impl Context {
     pub fn system() -> Self {
         Context {
             identity: Identity::System,
+            scope: None,
             may_push: true,
             visible: Visible::All,
             remote: None,

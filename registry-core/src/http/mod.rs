@@ -2,7 +2,8 @@
 //!
 //! A request's head is read by the pure [`Operation::parse`]; [`Service`] carries the operation out on a
 //! [`Registry`](crate::Registry) and answers with a [`Body`] that any server can poll. A web framework converts a
-//! head, passes a body on, and inserts a [`RemoteAddr`]; that is all a shell is.
+//! head, passes a body on, and inserts a [`RemoteAddr`], and [`Encrypted`] where it is; that is all a
+//! shell is.
 //!
 //! Rules: distribution-spec `spec.md`; what Docker's clients expect beyond it; RFC 9110 for ranges and conditions.
 
@@ -29,7 +30,7 @@ pub use content_range::Chunk;
 pub use operation::{Operation, Paging, TAGS_MAX};
 pub use operation_name::OperationName;
 pub use range::parse_range;
-pub use service::{Limits, RemoteAddr, Service};
+pub use service::{Encrypted, Limits, RemoteAddr, Service};
 
 use std::fmt::Write as _;
 

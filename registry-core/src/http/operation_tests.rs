@@ -431,7 +431,10 @@ fn a_range_counts_for_get_alone_and_only_of_the_content_meant() {
 
 #[test]
 fn needs_are_what_a_token_should_be_asked_for() {
-    let scope = |method, target: &str| crate::auth::scope(&parse(method, target).unwrap().needs());
+    let scope = |method, target: &str| {
+        let scope: crate::auth::Scope = parse(method, target).unwrap().needs().iter().collect();
+        scope.to_string()
+    };
     assert_eq!(scope(Method::GET, "/v2/"), "");
     assert_eq!(scope(Method::GET, "/v2/_catalog"), "registry:catalog:*");
     assert_eq!(scope(Method::GET, "/v2/a/b/manifests/x"), "repository:a/b:pull");

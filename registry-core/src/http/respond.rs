@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
+    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -14,7 +14,7 @@ use super::body::Body;
 use super::path;
 use super::query::Query;
 use super::service::Service;
-use crate::auth::Access;
+use crate::auth::{Access, TokenProblem};
 use crate::error::{Error, ErrorKind};
 
 pub(super) const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -87,6 +87,8 @@ pub(super) type Answer = Result<Response<Body>, Refused>;
 pub(super) struct Refused {
     error: Error,
     headers: Vec<(HeaderName, String)>,
+    /// What is wrong with the request's token, if it sent one and that is why.
+    token: Option<TokenProblem>,
 }
 
 impl From<Error> for Refused {
@@ -94,6 +96,7 @@ impl From<Error> for Refused {
         Refused {
             error,
             headers: Vec::new(),
+            token: None,
         }
     }
 }
@@ -102,6 +105,13 @@ impl Refused {
     pub(super) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    pub(super) fn token(self, problem: TokenProblem) -> Self {
+        Refused {
+            token: Some(problem),
+            ..self
+        }
     }
 }
 
@@ -147,8 +157,13 @@ pub(super) fn refusal(
     head: &Parts,
     request_id: &str,
     needs: &[Access],
-    Refused { error, headers }: Refused,
+    refused: Refused,
 ) -> Response<Body> {
+    let Refused {
+        error,
+        headers,
+        token,
+    } = refused;
     let error = &error;
     log(head, request_id, error);
     let kind = error.kind();
@@ -156,7 +171,8 @@ pub(super) fn refusal(
     let mut reply = Reply::new(status).header(CACHE_CONTROL, "no-store");
     match kind {
         ErrorKind::Unauthorized => {
-            let challenge = service.authenticator.challenge(head).header(needs);
+            let challenge = service.authenticator.challenge(head);
+            let challenge = challenge.header(needs, token.filter(|_| sent_token(head)));
             reply = reply.header(WWW_AUTHENTICATE, challenge);
         }
         ErrorKind::Unsupported => reply = reply.header(ALLOW, allowed(head)),
@@ -170,6 +186,14 @@ pub(super) fn refusal(
         reply = reply.header(name, value);
     }
     reply.json("application/json", &document(request_id, needs, error))
+}
+
+fn sent_token(head: &Parts) -> bool {
+    const SCHEME: &[u8] = b"bearer ";
+    let value = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    value
+        .and_then(|value| value.get(..SCHEME.len()))
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
 }
 
 /// The methods that this path knows, without the one that was refused just now.

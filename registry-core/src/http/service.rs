@@ -8,21 +8,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 
 use super::body::Body;
 use super::intake::{BoxError, Intake};
 use super::operation::Operation;
-use super::respond::{self, Answer, REQUEST_ID, Reply};
-use crate::auth::{Anyone, Authenticator};
+use super::respond::{self, Answer, REQUEST_ID, Refused, Reply};
+use crate::auth::{Anyone, Authenticated, Authenticator, Identity, TokenProblem};
 use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
 use crate::registry::Registry;
 use crate::runtime::Runtime;
 
 /// The client's address, which a shell puts among a request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemoteAddr(pub IpAddr);
+
+/// Says that a request came over an encrypted connection, which a shell that ends TLS puts among its extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encrypted;
 
 /// What the service does not let a client exceed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,13 +131,33 @@ impl Service {
         operation: &Operation,
         intake: Intake,
     ) -> Answer {
-        let identity = self.authenticator.authenticate(head).await?;
+        let known = self.authenticate(head).await;
+        let Authenticated { identity, scope } =
+            known.map_err(|why| Refused::from(why).token(TokenProblem::Invalid))?;
+        let scoped = scope.is_some();
         let ctx = Context {
+            scope,
             remote: head.extensions.get::<RemoteAddr>().map(|remote| remote.0),
             deadline: self.limits.request_time.map(|time| self.runtime.now() + time),
             ..Context::request(identity, Arc::clone(request_id))
         };
-        self.perform(&ctx, operation, intake).await
+        let answer = self.perform(&ctx, operation, intake).await;
+        match scoped {
+            true => answer.map_err(|refused| refused.token(TokenProblem::InsufficientScope)),
+            false => answer,
+        }
+    }
+
+    /// Who sent this; nobody in particular if nothing says so.
+    async fn authenticate(&self, head: &Parts) -> Result<Authenticated> {
+        match self.authenticator.authenticate(head).await? {
+            Some(known) => Ok(known),
+            None if head.headers.contains_key(AUTHORIZATION) => Err(Error::new(
+                ErrorKind::Unauthorized,
+                "the request's Authorization is of no kind that is known here; log in",
+            )),
+            None => Ok(Identity::Anonymous.into()),
+        }
     }
 
     async fn perform(&self, ctx: &Context, operation: &Operation, intake: Intake) -> Answer {

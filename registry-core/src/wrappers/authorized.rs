@@ -11,6 +11,8 @@ use crate::registry::Registry;
 
 /// A registry in which everybody may do what an [`Authorizer`] says, and nothing else.
 ///
+/// A request with a [scope](Context::scope) reaches what that opens, however much more the caller may.
+///
 /// A refusal does not reveal what the caller may not know: who has not said who they are is asked to, whatever is
 /// there; who has, and may not know of the repository, is told that there is none.
 pub struct Authorized;
@@ -61,26 +63,54 @@ impl<A: Authorizer> Gate for Authorize<A> {
             Some((name, action)) => Access::Repository(name.clone(), action),
             None => Access::Catalog,
         };
-        if let Decision::Denied { visible } = self
-            .0
-            .authorize(&ctx.identity, std::slice::from_ref(&needed))
-            .await?
-        {
+        let opens = |access: &Access| ctx.scope.as_ref().is_none_or(|scope| scope.permits(access));
+        if !opens(&needed) {
+            return Err(self.beyond(ctx, &needed).await?);
+        }
+        if let Decision::Denied { visible } = self.decide(ctx, &needed).await? {
             return Err(refusal(&ctx.identity, &needed, visible));
         }
         let mut ctx = ctx.clone();
         match call {
             // Being told "it exists" is worth a promise only to somebody who may push here.
             Call::StatBlob(name) => {
-                let push = [Access::Repository(name.clone(), Action::Push)];
-                ctx.may_push &= self.0.authorize(&ctx.identity, &push).await? == Decision::Allowed;
+                let push = Access::Repository(name.clone(), Action::Push);
+                ctx.may_push &= ctx.scope.as_ref().is_none_or(|scope| scope.permits(&push))
+                    && self.decide(&ctx, &push).await? == Decision::Allowed;
             }
             Call::ListRepositories | Call::MountBlob(_) => {
                 ctx.visible = ctx.visible.and(&self.0.visible(&ctx.identity).await?);
             }
             _ => {}
         }
+        // The list of repositories is opened as a whole; a mount draws from what the token names.
+        if let (Call::MountBlob(_), Some(scope)) = (call, &ctx.scope) {
+            ctx.visible = ctx.visible.and(&scope.visible());
+        }
         Ok(ctx)
+    }
+}
+
+impl<A: Authorizer> Authorize<A> {
+    async fn decide(&self, ctx: &Context, needed: &Access) -> Result<Decision> {
+        self.0
+            .authorize(&ctx.identity, std::slice::from_ref(needed))
+            .await
+    }
+
+    /// Why a token that does not open `needed` is refused. If it names the repository, the client asked for more than it
+    /// was given, and learns what it would have been told without a token; if not, the token says nothing about
+    /// that repository, and whoever holds it learns nothing either.
+    async fn beyond(&self, ctx: &Context, needed: &Access) -> Result<Error> {
+        if ctx.scope.as_ref().is_some_and(|scope| scope.names(needed))
+            && let Decision::Denied { visible } = self.decide(ctx, needed).await?
+        {
+            return Ok(refusal(&ctx.identity, needed, visible));
+        }
+        Ok(Error::new(
+            ErrorKind::Unauthorized,
+            format!("the token does not open {needed}; get one that does"),
+        ))
     }
 }
 

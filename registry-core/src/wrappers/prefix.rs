@@ -44,7 +44,7 @@ impl<R: Registry> Prefix<R> {
             })
     }
 
-    /// The same context with what the caller may see in the inner registry's names.
+    /// The same context with what the caller may see, and what its token opens, in the inner registry's names.
     fn inward_visible(&self, ctx: &Context) -> Context {
         let visible = match &ctx.visible {
             Visible::All => Visible::Only {
@@ -59,8 +59,11 @@ impl<R: Registry> Prefix<R> {
                     .collect(),
             },
         };
+        let scope = ctx.scope.as_ref();
+        let scope = scope.map(|scope| Arc::new(scope.renamed(|name| self.inward(name).ok())));
         Context {
             visible,
+            scope,
             ..ctx.clone()
         }
     }

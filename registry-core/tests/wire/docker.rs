@@ -190,7 +190,7 @@ fn docker_a_challenge_is_one_and_names_realm_service_and_scope() {
         .is(401);
     assert_eq!(
         forged.text("www-authenticate"),
-        "Bearer realm=\"https://registry.test/token\",service=\"registry.test\""
+        "Bearer realm=\"https://registry.test/token\",service=\"registry.test\",error=\"invalid_token\""
     );
 }
 

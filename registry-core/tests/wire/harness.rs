@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use registry_core::auth::{
-    Access, Action, Authenticator, Authorizer, Challenge, Decision, Identity, Visible,
+    Access, Action, Authenticated, Authenticator, Authorizer, Challenge, Decision, Identity, Visible,
 };
 use registry_core::http::{Body, Limits, Service};
 use registry_core::store::{BlobStore, Kv, Lifetimes};
@@ -338,21 +338,32 @@ impl Answer {
     }
 }
 
-/// Takes `Authorization: Bearer <name>` for who somebody is.
+/// Takes `Authorization: Bearer <name>` for who somebody is, and `<name>|<scope>` for a token of theirs.
 pub(crate) struct Named;
 
 #[async_trait]
 impl Authenticator for Named {
-    async fn authenticate(&self, head: &Parts) -> Result<Identity> {
+    async fn authenticate(&self, head: &Parts) -> Result<Option<Authenticated>> {
         let Some(value) = head.headers.get("authorization") else {
-            return Ok(Identity::Anonymous);
+            return Ok(None);
         };
         match value
             .to_str()
             .ok()
             .and_then(|value| value.strip_prefix("Bearer "))
         {
-            Some(name) if name != "forged" => Ok(Identity::Named(name.into())),
+            Some(name) if name != "forged" => {
+                let (name, scope) = name
+                    .split_once('|')
+                    .map_or((name, None), |(name, scope)| (name, Some(scope)));
+                Ok(Some(Authenticated {
+                    identity: match name {
+                        "" => Identity::Anonymous,
+                        _ => Identity::Named(name.into()),
+                    },
+                    scope: scope.map(|scope| Arc::new(scope.parse().unwrap())),
+                }))
+            }
             _ => Err(Error::new(
                 ErrorKind::Unauthorized,
                 "the token is not valid; log in again",

@@ -6,4 +6,5 @@ mod docker;
 mod harness;
 mod must;
 mod must_lists;
+mod scopes;
 mod service;
