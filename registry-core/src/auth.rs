@@ -81,7 +81,7 @@ impl fmt::Display for Access {
 }
 
 /// An authorizer's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Every access asked for is granted.
     Allowed,
@@ -90,6 +90,9 @@ pub enum Decision {
         /// Whether the caller may know that the thing exists.
         visible: bool,
     },
+    /// At least one is not, since what the repository would be in does not exist, and the caller may know that: what it
+    /// is and what to do, in plain words.
+    Missing(String),
 }
 
 /// The repositories that a caller may know of, as far as lists and anonymous mounts are concerned.
@@ -103,7 +106,7 @@ pub enum Visible {
     Only {
         /// Whole repository names.
         names: Arc<[RepositoryName]>,
-        /// Prefixes ending in `/`.
+        /// What names begin with: `team/` covers `team/app`, `team/app-` covers `team/app-one`.
         prefixes: Arc<[String]>,
     },
 }

@@ -67,8 +67,8 @@ impl<A: Authorizer> Gate for Authorize<A> {
         if !opens(&needed) {
             return Err(self.beyond(ctx, &needed).await?);
         }
-        if let Decision::Denied { visible } = self.decide(ctx, &needed).await? {
-            return Err(refusal(&ctx.identity, &needed, visible));
+        if let Some(refused) = self.refuses(ctx, &needed).await? {
+            return Err(refused);
         }
         let mut ctx = ctx.clone();
         match call {
@@ -76,7 +76,7 @@ impl<A: Authorizer> Gate for Authorize<A> {
             Call::StatBlob(name) => {
                 let push = Access::Repository(name.clone(), Action::Push);
                 ctx.may_push &= ctx.scope.as_ref().is_none_or(|scope| scope.permits(&push))
-                    && self.decide(&ctx, &push).await? == Decision::Allowed;
+                    && self.refuses(&ctx, &push).await?.is_none();
             }
             Call::ListRepositories | Call::MountBlob(_) => {
                 ctx.visible = ctx.visible.and(&self.0.visible(&ctx.identity).await?);
@@ -92,10 +92,14 @@ impl<A: Authorizer> Gate for Authorize<A> {
 }
 
 impl<A: Authorizer> Authorize<A> {
-    async fn decide(&self, ctx: &Context, needed: &Access) -> Result<Decision> {
-        self.0
-            .authorize(&ctx.identity, std::slice::from_ref(needed))
-            .await
+    /// Why the caller may not have what is needed, if that is so.
+    async fn refuses(&self, ctx: &Context, needed: &Access) -> Result<Option<Error>> {
+        let decision = self.0.authorize(&ctx.identity, std::slice::from_ref(needed));
+        Ok(match decision.await? {
+            Decision::Allowed => None,
+            Decision::Denied { visible } => Some(refusal(&ctx.identity, needed, visible)),
+            Decision::Missing(message) => Some(missing(needed, message)),
+        })
     }
 
     /// Why a token that does not open `needed` is refused. If it names the repository, the client asked for more than it
@@ -103,14 +107,23 @@ impl<A: Authorizer> Authorize<A> {
     /// that repository, and whoever holds it learns nothing either.
     async fn beyond(&self, ctx: &Context, needed: &Access) -> Result<Error> {
         if ctx.scope.as_ref().is_some_and(|scope| scope.names(needed))
-            && let Decision::Denied { visible } = self.decide(ctx, needed).await?
+            && let Some(refused) = self.refuses(ctx, needed).await?
         {
-            return Ok(refusal(&ctx.identity, needed, visible));
+            return Ok(refused);
         }
         Ok(Error::new(
             ErrorKind::Unauthorized,
             format!("the token does not open {needed}; get one that does"),
         ))
+    }
+}
+
+/// What the repository would be in does not exist.
+fn missing(needed: &Access, message: String) -> Error {
+    let error = Error::new(ErrorKind::NameUnknown, message);
+    match needed {
+        Access::Repository(name, _) => error.with_detail(serde_json::json!({ "name": name })),
+        Access::Catalog => error,
     }
 }
 

@@ -10,6 +10,8 @@ use super::keys;
 pub enum Get<T> {
     /// A text.
     Text(for<'a> fn(&'a T) -> &'a str),
+    /// A text that is made from the record.
+    Made(fn(&T) -> String),
     /// A number.
     Number(fn(&T) -> i64),
     /// A yes or no.
@@ -59,6 +61,7 @@ impl<T> Field<T> {
     pub(super) fn values<'a>(&self, record: &'a T) -> Vec<Value<'a>> {
         match self.get {
             Get::Text(get) => vec![Value::Text(Cow::Borrowed(get(record)))],
+            Get::Made(get) => vec![Value::Text(Cow::Owned(get(record)))],
             Get::Number(get) => vec![Value::Number(get(record))],
             Get::Flag(get) => vec![Value::Flag(get(record))],
             Get::Numbers(get) => get(record).iter().map(|number| Value::Number(*number)).collect(),
@@ -79,7 +82,7 @@ impl<T> Field<T> {
     /// A value as a filter writes it.
     pub(super) fn parse(&self, text: &str) -> Option<Value<'static>> {
         Some(match self.get {
-            Get::Text(_) => Value::Text(Cow::Owned(text.to_owned())),
+            Get::Text(_) | Get::Made(_) => Value::Text(Cow::Owned(text.to_owned())),
             Get::Number(_) | Get::Numbers(_) => Value::Number(text.parse().ok()?),
             Get::Flag(_) => Value::Flag(match text.to_ascii_lowercase().as_str() {
                 "true" | "1" => true,
@@ -92,7 +95,7 @@ impl<T> Field<T> {
     /// The value that an index entry stands for, if it is one.
     pub(super) fn decode(&self, entry: &str) -> Option<Vec<Value<'static>>> {
         Some(match (entry, &self.get) {
-            (entry, Get::Text(_)) => vec![Value::Text(Cow::Owned(keys::unescape(entry)?))],
+            (entry, Get::Text(_) | Get::Made(_)) => vec![Value::Text(Cow::Owned(keys::unescape(entry)?))],
             ("", _) => Vec::new(),
             (entry, Get::Flag(_)) => vec![Value::Flag(entry == "true")],
             (entry, Get::Number(_) | Get::Numbers(_)) => vec![Value::Number(decode_number(entry)?)],
@@ -102,7 +105,7 @@ impl<T> Field<T> {
     /// What a value of this field must be, for a message.
     pub(super) fn kind(&self) -> &'static str {
         match self.get {
-            Get::Text(_) => "a text",
+            Get::Text(_) | Get::Made(_) => "a text",
             Get::Number(_) | Get::Numbers(_) => "a number",
             Get::Flag(_) => "true or false",
         }

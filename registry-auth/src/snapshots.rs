@@ -1,0 +1,559 @@
+//! What accounts may and which projects there are, in memory: so that a decision is a few look-ups and no read.
+//!
+//! Nothing here is older than a second. Whatever is written to accounts or projects changes one mark in the same transaction.
+//! The mark is read again once a second, and if it has changed, everything is loaded anew when it is asked for. What is
+//! written through the same handle counts at once.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use registry_core::auth::Visible;
+use registry_core::store::Stamp;
+use registry_core::store::collection::{CollectionError, Match, Query};
+use registry_core::{RepositoryName, Runtime, Timestamp};
+
+use crate::accounts::{Creator, Limit, Name, Robot, Settings, Token, User, name};
+use crate::pattern::Pattern;
+use crate::projects::Grantee;
+use crate::roles::{Act, Resource, Role};
+use crate::tables::Tables;
+
+/// How old the mark may be.
+pub const STALE_AFTER: Duration = Duration::from_secs(1);
+/// How many accounts, and how many projects, are kept in memory.
+const KEPT: usize = 10_000;
+/// How many lists of what somebody sees are. Each may be long.
+const VIEWS_KEPT: usize = 500;
+/// Longest name that is looked for.
+const LONGEST: usize = 600;
+
+/// What an account may.
+pub(crate) struct Account {
+    /// Its name as it is shown.
+    pub(crate) name: Arc<str>,
+    /// Drawn anew whenever the account changes.
+    pub(crate) stamp: u64,
+    until: Option<Timestamp>,
+    power: Power,
+}
+
+enum Power {
+    User {
+        id: u64,
+        admin: bool,
+        grants: Box<[Grant]>,
+    },
+    /// Not more than another account, and not more than the limit if there is one.
+    Narrowed { limit: Option<Limit>, by: Arc<Account> },
+}
+
+/// A role in one project. An account's are in the order of their projects.
+struct Grant {
+    project: u64,
+    role: Role,
+    pattern: Option<Pattern>,
+}
+
+/// A project that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProjectView {
+    pub(crate) id: u64,
+    pub(crate) public: bool,
+}
+
+impl Account {
+    /// Whether it may be used, and whoever it depends on.
+    pub(crate) fn is_alive(&self, now: Timestamp) -> bool {
+        let by = match &self.power {
+            Power::User { .. } => true,
+            Power::Narrowed { by, .. } => by.is_alive(now),
+        };
+        by && self.until.is_none_or(|until| now < until)
+    }
+
+    /// Whether it may do everything.
+    pub(crate) fn is_admin(&self, now: Timestamp) -> bool {
+        self.is_alive(now)
+            && match &self.power {
+                Power::User { admin, .. } => *admin,
+                Power::Narrowed { limit, by } => limit.is_none() && by.is_admin(now),
+            }
+    }
+
+    /// Whether it may do this in a project, to the named repository if one is named; what anybody may is left aside.
+    pub(crate) fn holds(
+        &self,
+        now: Timestamp,
+        project: u64,
+        repository: Option<&RepositoryName>,
+        resource: Resource,
+        act: Act,
+    ) -> bool {
+        self.is_alive(now)
+            && match &self.power {
+                Power::User { admin: true, .. } => true,
+                Power::User { grants, .. } => {
+                    let from = grants.partition_point(|grant| grant.project < project);
+                    let theirs = grants[from..].iter().take_while(|grant| grant.project == project);
+                    theirs
+                        .filter(|grant| grant.is_about(repository))
+                        .any(|grant| grant.role.rights().contains(resource, act))
+                }
+                Power::Narrowed { limit, by } => {
+                    let within = limit
+                        .as_ref()
+                        .is_none_or(|limit| limit.contains(project, resource, act));
+                    within && by.holds(now, project, repository, resource, act)
+                }
+            }
+    }
+
+    /// Whether it may do this in every project, those that are made later included.
+    pub(crate) fn holds_everywhere(&self, now: Timestamp, resource: Resource, act: Act) -> bool {
+        self.is_alive(now)
+            && match &self.power {
+                Power::User { admin, .. } => *admin,
+                Power::Narrowed { limit, by } => {
+                    let everywhere =
+                        |limit: &Limit| limit.everywhere.is_some_and(|it| it.contains(resource, act));
+                    limit.as_ref().is_none_or(everywhere) && by.holds_everywhere(now, resource, act)
+                }
+            }
+    }
+
+    /// Whether it may do this to the registry as a whole.
+    pub(crate) fn holds_system(&self, now: Timestamp, resource: &str, act: Act) -> bool {
+        self.is_alive(now)
+            && match &self.power {
+                Power::User { admin, .. } => *admin,
+                Power::Narrowed { limit, by } => {
+                    let within = limit
+                        .as_ref()
+                        .is_none_or(|limit| limit.contains_system(resource, act));
+                    within && by.holds_system(now, resource, act)
+                }
+            }
+    }
+
+    /// Whether it may make projects.
+    pub(crate) fn may_create_projects(&self, now: Timestamp, settings: &Settings) -> bool {
+        self.is_alive(now)
+            && match &self.power {
+                Power::User { admin, .. } => *admin || settings.users_create_projects,
+                Power::Narrowed { limit, by } => {
+                    let within = limit
+                        .as_ref()
+                        .is_none_or(|limit| limit.contains_system("project", Act::Create));
+                    within && by.may_create_projects(now, settings)
+                }
+            }
+    }
+
+    /// The user who is behind it in the end.
+    pub(crate) fn user(&self) -> u64 {
+        match &self.power {
+            Power::User { id, .. } => *id,
+            Power::Narrowed { by, .. } => by.user(),
+        }
+    }
+}
+
+impl Grant {
+    fn is_about(&self, repository: Option<&RepositoryName>) -> bool {
+        match (&self.pattern, repository) {
+            (None, _) => true,
+            (Some(pattern), Some(repository)) => pattern.matches(repository),
+            (Some(_), None) => false,
+        }
+    }
+}
+
+/// Something that was loaded, and when it stops counting.
+#[derive(Clone)]
+struct Slot<T> {
+    generation: u64,
+    value: T,
+}
+
+/// What is in memory of accounts and projects.
+pub(crate) struct Snapshots {
+    tables: Tables,
+    runtime: Arc<dyn Runtime>,
+    settings: Settings,
+    /// Counts what was written through this handle.
+    written: Arc<AtomicU64>,
+    /// Counts how often the mark was found changed.
+    changed: AtomicU64,
+    /// When the mark was read last, and what it was.
+    looked: AtomicU64,
+    mark: Mutex<Option<Stamp>>,
+    accounts: Cache<Box<str>, Slot<Option<Arc<Account>>>>,
+    projects: Cache<Box<str>, Slot<Option<ProjectView>>>,
+    views: Cache<Box<str>, Slot<Visible>>,
+    public: Mutex<Option<Slot<Visible>>>,
+}
+
+impl fmt::Debug for Snapshots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Snapshots({} accounts, {} projects)",
+            self.accounts.len(),
+            self.projects.len()
+        )
+    }
+}
+
+impl Snapshots {
+    pub(crate) fn new(
+        tables: Tables,
+        written: Arc<AtomicU64>,
+        runtime: Arc<dyn Runtime>,
+        settings: Settings,
+    ) -> Self {
+        Snapshots {
+            tables,
+            runtime,
+            settings,
+            written,
+            changed: AtomicU64::new(0),
+            // No time is after this, so the mark is read before anything.
+            looked: AtomicU64::new(u64::MAX),
+            mark: Mutex::new(None),
+            accounts: Cache::new(KEPT),
+            projects: Cache::new(KEPT),
+            views: Cache::new(VIEWS_KEPT),
+            public: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.runtime.now()
+    }
+
+    /// What was loaded under the same number is not too old.
+    pub(crate) async fn generation(&self, now: Timestamp) -> Result<u64, CollectionError> {
+        let looked = Timestamp(self.looked.load(Ordering::SeqCst));
+        // A clock that went back does not make anything fresh.
+        if looked > now || now.since(looked) >= STALE_AFTER {
+            let mark = self.tables.users.mark().await?;
+            let mut known = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+            if *known != mark {
+                *known = mark;
+                self.changed.fetch_add(1, Ordering::SeqCst);
+            }
+            self.looked.store(now.0, Ordering::SeqCst);
+        }
+        Ok(self.written.load(Ordering::SeqCst) + self.changed.load(Ordering::SeqCst))
+    }
+
+    /// The account of this name, unless there is none, or it is disabled.
+    pub(crate) async fn account(
+        &self,
+        generation: u64,
+        name: &str,
+    ) -> Result<Option<Arc<Account>>, CollectionError> {
+        if let Some(slot) = self.accounts.get(name)
+            && slot.generation == generation
+        {
+            return Ok(slot.value);
+        }
+        let value = self.look_up(name).await?;
+        if name.len() <= LONGEST {
+            let kept = value.clone();
+            self.accounts.insert(
+                name.into(),
+                Slot {
+                    generation,
+                    value: kept,
+                },
+            );
+        }
+        Ok(value)
+    }
+
+    /// The project of this name, if there is one.
+    pub(crate) async fn project(
+        &self,
+        generation: u64,
+        name: &str,
+    ) -> Result<Option<ProjectView>, CollectionError> {
+        if let Some(slot) = self.projects.get(name)
+            && slot.generation == generation
+        {
+            return Ok(slot.value);
+        }
+        let found = self.tables.projects.by("name", name).await?;
+        let value = found.map(|row| ProjectView {
+            id: row.id,
+            public: row.value.public,
+        });
+        if name.len() <= LONGEST {
+            self.projects.insert(name.into(), Slot { generation, value });
+        }
+        Ok(value)
+    }
+
+    /// The account of this name as the records have it now.
+    pub(crate) async fn look_up(&self, name: &str) -> Result<Option<Arc<Account>>, CollectionError> {
+        if name.len() > LONGEST {
+            return Ok(None);
+        }
+        match Name::parse(name, &self.settings) {
+            Name::User(name) => match self.tables.users.by("username", name).await? {
+                Some(row) => self.user(row.id, row.value).await,
+                None => Ok(None),
+            },
+            Name::Robot { project, name } => match self.tables.robot_named(project, name).await? {
+                Some(row) => self.robot(row.value).await,
+                None => Ok(None),
+            },
+            Name::Token { user, name } => {
+                let Some(user) = self.tables.users.by("username", user).await? else {
+                    return Ok(None);
+                };
+                let key = format!("{}/{name}", user.id);
+                match self.tables.tokens.by("name", &key).await? {
+                    Some(token) => self.token(user.id, user.value, token.value).await,
+                    None => Ok(None),
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn user(&self, id: u64, user: User) -> Result<Option<Arc<Account>>, CollectionError> {
+        if !user.enabled {
+            return Ok(None);
+        }
+        let mut grants = self.grants(Grantee::User(id)).await?;
+        for group in &user.groups {
+            let group = *group as u64;
+            // One that was deleted gives nothing, whatever it was given.
+            if self.tables.groups.get(group).await?.is_some() {
+                grants.extend(self.grants(Grantee::Group(group)).await?);
+            }
+        }
+        grants.sort_by_key(|grant| grant.project);
+        Ok(Some(Arc::new(Account {
+            name: user.username.into(),
+            stamp: user.generation,
+            until: None,
+            power: Power::User {
+                id,
+                admin: user.admin,
+                grants: grants.into(),
+            },
+        })))
+    }
+
+    async fn grants(&self, who: Grantee) -> Result<Vec<Grant>, CollectionError> {
+        let members = self.tables.members_who(&who).await?.rows.into_iter();
+        let grants = members.map(|member| Grant {
+            project: member.value.project,
+            role: member.value.role,
+            pattern: member.value.pattern,
+        });
+        Ok(grants.collect())
+    }
+
+    pub(crate) async fn robot(&self, robot: Robot) -> Result<Option<Arc<Account>>, CollectionError> {
+        if robot.disabled {
+            return Ok(None);
+        }
+        let by = match robot.creator {
+            Creator::User(id) => match self.tables.users.get(id).await? {
+                Some(user) => self.user(user.id, user.value).await?,
+                None => None,
+            },
+            // Each is less deep than the one that it made.
+            Creator::Robot(id) => match self.tables.robots.get(id).await? {
+                Some(creator) if creator.value.depth < robot.depth => {
+                    Box::pin(self.robot(creator.value)).await?
+                }
+                _ => None,
+            },
+        };
+        let project = match robot.project {
+            Some(id) => match self.tables.projects.get(id).await? {
+                Some(project) => Some(project.value.name),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        // What this version does not understand gives nothing.
+        let (Some(by), Ok(limit)) = (by, Limit::of(&robot.permissions)) else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(Account {
+            name: name::robot(&self.settings, project.as_deref(), &robot.name).into(),
+            stamp: robot.generation,
+            until: robot.expires,
+            power: Power::Narrowed {
+                limit: Some(limit),
+                by,
+            },
+        })))
+    }
+
+    pub(crate) async fn token(
+        &self,
+        id: u64,
+        user: User,
+        token: Token,
+    ) -> Result<Option<Arc<Account>>, CollectionError> {
+        let name = name::token(&user.username, &token.name);
+        // Either changing changes it.
+        let stamp = user.generation.rotate_left(1) ^ token.generation;
+        let limit = match token.permissions.as_deref().map(Limit::of) {
+            None => None,
+            Some(Ok(limit)) => Some(limit),
+            Some(Err(_)) => return Ok(None),
+        };
+        let Some(by) = self.user(id, user).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(Account {
+            name: name.into(),
+            stamp,
+            until: token.expires,
+            power: Power::Narrowed { limit, by },
+        })))
+    }
+
+    /// What anybody may pull from.
+    pub(crate) async fn public(&self, generation: u64) -> Result<Visible, CollectionError> {
+        let known = self.public.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(slot) = known.filter(|slot| slot.generation == generation) {
+            return Ok(slot.value);
+        }
+        let query = Query::all().and("public", Match::Is("true".to_owned()));
+        let mut view = View::default();
+        for project in self.tables.projects.query(&query).await?.rows {
+            view.add_project(&project.value.name);
+        }
+        let value = view.done();
+        let slot = Slot {
+            generation,
+            value: value.clone(),
+        };
+        *self.public.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot);
+        Ok(value)
+    }
+
+    /// What an account may pull from.
+    pub(crate) async fn visible(
+        &self,
+        generation: u64,
+        account: &Account,
+    ) -> Result<Visible, CollectionError> {
+        if let Some(slot) = self.views.get(&*account.name)
+            && slot.generation == generation
+        {
+            return Ok(slot.value);
+        }
+        let public = self.public(generation).await?;
+        let value = match self.own(account).await? {
+            Visible::All => Visible::All,
+            own => View::of(&public).and(&own).done(),
+        };
+        let slot = Slot {
+            generation,
+            value: value.clone(),
+        };
+        self.views.insert((*account.name).into(), slot);
+        Ok(value)
+    }
+
+    /// What an account may pull from beside what anybody may.
+    async fn own(&self, account: &Account) -> Result<Visible, CollectionError> {
+        let pulls = |role: Role| role.rights().contains(Resource::Repository, Act::Pull);
+        let mut view = View::default();
+        match &account.power {
+            Power::User { admin: true, .. } => return Ok(Visible::All),
+            Power::User { grants, .. } => {
+                for grant in grants.iter().filter(|grant| pulls(grant.role)) {
+                    let Some(project) = self.tables.projects.get(grant.project).await? else {
+                        continue;
+                    };
+                    match &grant.pattern {
+                        Some(pattern) => view.add_pattern(pattern),
+                        None => view.add_project(&project.value.name),
+                    }
+                }
+            }
+            Power::Narrowed { limit: None, by } => return Box::pin(self.own(by)).await,
+            Power::Narrowed {
+                limit: Some(limit),
+                by,
+            } => {
+                let of_by = Box::pin(self.own(by)).await?;
+                let pulls = (Resource::Repository, Act::Pull);
+                if limit
+                    .everywhere
+                    .is_some_and(|rights| rights.contains(pulls.0, pulls.1))
+                {
+                    return Ok(of_by);
+                }
+                for (id, rights) in &limit.projects {
+                    if rights.contains(pulls.0, pulls.1)
+                        && let Some(project) = self.tables.projects.get(*id).await?
+                    {
+                        view.add_project(&project.value.name);
+                    }
+                }
+                return Ok(view.done().and(&of_by));
+            }
+        }
+        Ok(view.done())
+    }
+}
+
+/// Repositories that are shown, while they are gathered.
+#[derive(Default)]
+struct View {
+    names: Vec<RepositoryName>,
+    prefixes: Vec<String>,
+}
+
+impl View {
+    fn of(visible: &Visible) -> Self {
+        View::default().and(visible)
+    }
+
+    fn and(mut self, visible: &Visible) -> Self {
+        if let Visible::Only { names, prefixes } = visible {
+            self.names.extend(names.iter().cloned());
+            self.prefixes.extend(prefixes.iter().cloned());
+        }
+        self
+    }
+
+    /// A repository may be called as its project is, and nothing more.
+    fn add_project(&mut self, name: &str) {
+        self.names.extend(name.parse::<RepositoryName>());
+        self.prefixes.push(format!("{name}/"));
+    }
+
+    fn add_pattern(&mut self, pattern: &Pattern) {
+        // One of a member is within its project, so never all.
+        let _all = pattern.show(&mut self.names, &mut self.prefixes);
+    }
+
+    fn done(mut self) -> Visible {
+        self.names.sort();
+        self.names.dedup();
+        self.prefixes.sort();
+        self.prefixes.dedup();
+        Visible::Only {
+            names: self.names.into(),
+            prefixes: self.prefixes.into(),
+        }
+    }
+}
