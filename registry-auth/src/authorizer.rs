@@ -95,6 +95,11 @@ impl RoleAuthorizer {
         })
     }
 
+    /// How many accounts and how many projects are kept in memory, for metrics. Either is bounded.
+    pub fn kept(&self) -> (usize, usize) {
+        self.snapshots.kept()
+    }
+
     async fn asker(&self, identity: &Identity, now: Timestamp) -> Result<Asker> {
         let name = match identity {
             Identity::System => return Ok(Asker::Registry),

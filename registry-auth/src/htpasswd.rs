@@ -33,8 +33,11 @@ pub struct Htpasswd {
     nobodys: Arc<str>,
 }
 
+/// Hashes by the names of their users.
+type Users = HashMap<Box<str>, Arc<str>>;
+
 struct ReadFile {
-    users: Arc<HashMap<Box<str>, Arc<str>>>,
+    users: Arc<Users>,
     seen: Seen,
     looked: Timestamp,
 }
@@ -87,7 +90,7 @@ impl Htpasswd {
     }
 
     /// The users as the file has them.
-    async fn users(&self) -> Arc<HashMap<Box<str>, Arc<str>>> {
+    async fn users(&self) -> Arc<Users> {
         let now = self.runtime.now();
         let (users, seen) = {
             let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,7 +168,7 @@ fn look(path: &Path) -> Result<Seen, AccountError> {
     })
 }
 
-fn load(path: &Path) -> Result<(HashMap<Box<str>, Arc<str>>, Seen), AccountError> {
+fn load(path: &Path) -> Result<(Users, Seen), AccountError> {
     // Looked at first: what is written meanwhile looks different the next time.
     let seen = look(path)?;
     if seen.length > LARGEST {
@@ -181,7 +184,7 @@ fn load(path: &Path) -> Result<(HashMap<Box<str>, Arc<str>>, Seen), AccountError
 
 /// The users of an htpasswd file: lines of a name, a colon and a bcrypt hash; empty ones and those that begin with `#` say
 /// nothing. Never tells a hash.
-fn parse(text: &str) -> Result<HashMap<Box<str>, Arc<str>>, String> {
+fn parse(text: &str) -> Result<Users, String> {
     let mut users = HashMap::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_end();

@@ -334,7 +334,7 @@ pub const SYSTEM: &[(&str, &str)] = &[
     ("replication", "crl"),
     ("replication-adapter", "l"),
     ("replication-policy", "crudl"),
-    ("robot", "crdl"),
+    ("robot", "crudl"),
     ("scan-all", "crus"),
     ("scanner", "crudl"),
     ("security-hub", "rl"),

@@ -234,6 +234,10 @@ impl Snapshots {
         &self.settings
     }
 
+    pub(crate) fn kept(&self) -> (usize, usize) {
+        (self.accounts.len(), self.projects.len())
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.runtime.now()
     }

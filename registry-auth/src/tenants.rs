@@ -30,7 +30,7 @@ use crate::tables::Tables;
 /// let tenants = Tenants::open(records, Threads::shared(), hashing, Settings::default()).await?;
 /// let password = tenants.accounts.first_start(None).await?.expect("nobody was there");
 /// println!("log in as admin with {}", password.reveal());
-/// # registry_core::Result::Ok(())
+/// # Ok::<_, registry_core::Error>(())
 /// # }).unwrap();
 /// ```
 #[derive(Clone, Debug)]

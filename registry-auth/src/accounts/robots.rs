@@ -1,5 +1,6 @@
 //! Robots.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use registry_core::Timestamp;
@@ -12,6 +13,7 @@ use super::{Accounts, missing};
 use crate::error::AccountError;
 use crate::roles::{Act, Resource};
 use crate::secret::{Secret, draw_number, fingerprint};
+use crate::snapshots::Account;
 
 /// A robot that is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +70,8 @@ impl Accounts {
             }
             None => None,
         };
-        let permissions = self.grantable(by, Act::Create, project, new.permissions).await?;
+        let holder = self.holder(by, Act::Create, project).await?;
+        let permissions = self.grantable(&holder, project, new.permissions).await?;
         let now = self.now();
         let secret = Secret::draw();
         let duration = self.duration(new.duration)?;
@@ -133,11 +136,9 @@ impl Accounts {
         change: RobotChange,
     ) -> Result<Row<Robot>, AccountError> {
         let robot = self.robot(id).await?;
+        let holder = self.holder(by, Act::Update, robot.value.project).await?;
         let permissions = match change.permissions {
-            Some(permissions) => Some(
-                self.grantable(by, Act::Update, robot.value.project, permissions)
-                    .await?,
-            ),
+            Some(permissions) => Some(self.grantable(&holder, robot.value.project, permissions).await?),
             None => None,
         };
         change.description.as_deref().map_or(Ok(()), check_description)?;
@@ -232,12 +233,24 @@ impl Accounts {
         }
     }
 
-    /// These permissions, if the account `by` may do this to robots there, holds all of them now, and they are about no other
-    /// project than the robot's.
+    /// The account `by`, if it may do this to robots of the project, or of the whole registry.
+    async fn holder(&self, by: &str, act: Act, project: Option<u64>) -> Result<Arc<Account>, AccountError> {
+        let now = self.now();
+        let holder = self.snapshots.look_up(by).await?;
+        let may = |holder: &Arc<Account>| match project {
+            Some(project) => holder.holds(now, project, None, Resource::Robot, act),
+            None => holder.holds_system(now, "robot", act),
+        };
+        holder.filter(may).ok_or_else(|| {
+            let what = act.as_str();
+            AccountError::Forbidden(format!("{by} may not {what} such a robot"))
+        })
+    }
+
+    /// These permissions, if the account `by` holds all of them now, and they are about no other project than the robot's.
     async fn grantable(
         &self,
-        by: &str,
-        act: Act,
+        by: &Account,
         project: Option<u64>,
         permissions: Vec<Permission>,
     ) -> Result<Vec<Permission>, AccountError> {
@@ -253,24 +266,13 @@ impl Accounts {
                 "a robot of a project has one permission, in that project".to_owned(),
             ));
         }
-        let holder = self.snapshots.look_up(by).await?;
-        let holder = holder.ok_or_else(|| AccountError::Forbidden(format!("{by} may make no robots")))?;
         let now = self.now();
-        let may = match project {
-            Some(project) => holder.holds(now, project, None, Resource::Robot, act),
-            None => holder.is_admin(now) || holder.holds_system(now, "robot", act),
+        let beyond = |what: String| {
+            AccountError::Forbidden(format!("{} does not hold {what}, so no robot gets it", by.name))
         };
-        if !may {
-            let what = act.as_str();
-            return Err(AccountError::Forbidden(format!(
-                "{by} may not {what} such a robot"
-            )));
-        }
-        let beyond =
-            |what: String| AccountError::Forbidden(format!("{by} does not hold {what}, so no robot gets it"));
         let limit = Limit::of(&permissions)?;
         for (resource, act) in &limit.system {
-            if !holder.holds_system(now, resource, *act) {
+            if !by.holds_system(now, resource, *act) {
                 return Err(beyond(format!(
                     "{resource}:{} on the whole registry",
                     act.as_str()
@@ -281,7 +283,7 @@ impl Accounts {
         let everywhere = limit.everywhere.iter().flat_map(|rights| rights.iter());
         let too_much = everywhere
             .into_iter()
-            .find_map(|(resource, act)| exceeds(resource, act, holder.holds_everywhere(now, resource, act)));
+            .find_map(|(resource, act)| exceeds(resource, act, by.holds_everywhere(now, resource, act)));
         if let Some((resource, act)) = too_much {
             return Err(beyond(format!(
                 "{}:{} in all projects",
@@ -291,7 +293,7 @@ impl Accounts {
         }
         for (project, rights) in &limit.projects {
             let too_much = rights.iter().find_map(|(resource, act)| {
-                exceeds(resource, act, holder.holds(now, *project, None, resource, act))
+                exceeds(resource, act, by.holds(now, *project, None, resource, act))
             });
             if let Some((resource, act)) = too_much {
                 let named = permissions.iter().find(|it| it.project == Some(*project));
