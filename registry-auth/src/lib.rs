@@ -23,7 +23,7 @@ mod tables;
 mod tenants;
 
 pub use accounts::{
-    ADMIN, Access, Accounts, Creator, Group, GroupKind, Hash, Kind, NewGroup, NewRobot, NewToken, NewUser,
+    ADMIN, Accounts, Creator, Group, GroupKind, Hash, Kind, NewGroup, NewRobot, NewToken, NewUser, Operation,
     Permission, Profile, Robot, RobotChange, RobotSecret, Settings, Token, User, initial_password,
 };
 pub use authorizer::RoleAuthorizer;

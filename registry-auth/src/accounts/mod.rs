@@ -27,7 +27,7 @@ use crate::tables::Tables;
 
 pub use first::{ADMIN, initial_password};
 pub use groups::NewGroup;
-pub use permission::{Access, Kind, Permission};
+pub use permission::{Kind, Operation, Permission};
 pub use records::{Creator, Group, GroupKind, Hash, Robot, RobotSecret, Token, User};
 pub use robots::{NewRobot, RobotChange};
 pub use tokens::NewToken;

@@ -22,7 +22,7 @@ pub struct Permission {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<u64>,
     /// What is given there.
-    pub access: Vec<Access>,
+    pub access: Vec<Operation>,
 }
 
 /// What kind of place a permission is about.
@@ -37,7 +37,7 @@ pub enum Kind {
 
 /// One operation on one kind of thing; `*` stands for each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Access {
+pub struct Operation {
     /// The kind of thing.
     pub resource: String,
     /// What is done to it.
@@ -51,7 +51,7 @@ impl Permission {
             kind: Kind::Project,
             namespace: namespace.into(),
             project: None,
-            access: Access::all(access),
+            access: Operation::all(access),
         }
     }
 
@@ -61,7 +61,7 @@ impl Permission {
             kind: Kind::System,
             namespace: "/".to_owned(),
             project: None,
-            access: Access::all(access),
+            access: Operation::all(access),
         }
     }
 
@@ -109,9 +109,9 @@ impl Permission {
     }
 }
 
-impl Access {
-    fn all(access: &[(&str, &str)]) -> Vec<Access> {
-        let access = access.iter().map(|(resource, action)| Access {
+impl Operation {
+    fn all(access: &[(&str, &str)]) -> Vec<Operation> {
+        let access = access.iter().map(|(resource, action)| Operation {
             resource: (*resource).to_owned(),
             action: (*action).to_owned(),
         });
