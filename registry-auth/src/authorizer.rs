@@ -10,7 +10,7 @@ use registry_core::{RepositoryName, Result, Timestamp};
 use crate::error::AccountError;
 use crate::projects::project_of;
 use crate::roles::{self, Act, Resource};
-use crate::snapshots::{Account, Snapshots};
+use crate::snapshots::{Account, ProjectView, Snapshots};
 
 /// Decides by roles in projects.
 ///
@@ -123,26 +123,72 @@ impl RoleAuthorizer {
         Ok(Asker::Somebody { generation, account })
     }
 
-    async fn decide(
+    /// The answer from what is in memory, if that is enough.
+    fn warm(&self, now: Timestamp, identity: &Identity, accesses: &[Access]) -> Option<Decision> {
+        let warm = self.snapshots.warm(now)?;
+        let account = match identity {
+            Identity::System => return Some(Decision::Allowed),
+            Identity::Anonymous => None,
+            Identity::Named(name) => match warm.account(name)?.filter(|account| account.is_alive(now)) {
+                None => return Some(NOBODY),
+                found => found,
+            },
+        };
+        for access in accesses {
+            let project = match access {
+                Access::Repository(name, _) => warm.project(project_of(name))?,
+                Access::Catalog => None,
+            };
+            match self.decide(now, project, account.as_deref(), access) {
+                Decision::Allowed => {}
+                refused => return Some(refused),
+            }
+        }
+        Some(Decision::Allowed)
+    }
+
+    /// The answer, after reading what it takes.
+    async fn cold(&self, now: Timestamp, identity: &Identity, accesses: &[Access]) -> Result<Decision> {
+        let (generation, account) = match self.asker(identity, now).await? {
+            Asker::Registry => return Ok(Decision::Allowed),
+            Asker::Nobody => return Ok(NOBODY),
+            Asker::Somebody { generation, account } => (generation, account),
+        };
+        for access in accesses {
+            let project = match access {
+                Access::Repository(name, _) => {
+                    let found = self.snapshots.project(generation, project_of(name)).await;
+                    found.map_err(AccountError::from)?
+                }
+                Access::Catalog => None,
+            };
+            match self.decide(now, project, account.as_deref(), access) {
+                Decision::Allowed => {}
+                refused => return Ok(refused),
+            }
+        }
+        Ok(Decision::Allowed)
+    }
+
+    fn decide(
         &self,
         now: Timestamp,
-        generation: u64,
+        project: Option<ProjectView>,
         account: Option<&Account>,
         access: &Access,
-    ) -> Result<Decision> {
+    ) -> Decision {
         let (name, action) = match access {
             Access::Repository(name, action) => (name, *action),
             // It shows what each may see. Who says nothing of themselves is asked to, since that may be more.
             Access::Catalog => {
-                return Ok(match account {
+                return match account {
                     Some(_) => Decision::Allowed,
                     None => Decision::Denied { visible: true },
-                });
+                };
             }
         };
-        let found = self.snapshots.project(generation, project_of(name)).await;
-        let Some(project) = found.map_err(AccountError::from)? else {
-            return Ok(self.without_project(now, account, name, action));
+        let Some(project) = project else {
+            return self.without_project(now, account, name, action);
         };
         let may = |act: Act| {
             let held =
@@ -154,12 +200,12 @@ impl RoleAuthorizer {
             Action::Push => Act::Push,
             Action::Delete => Act::Delete,
         };
-        Ok(match may(act) {
+        match may(act) {
             true => Decision::Allowed,
             false => Decision::Denied {
                 visible: act != Act::Pull && may(Act::Pull),
             },
-        })
+        }
     }
 
     /// What is said of a repository whose project there is not. That there is none may know who could find out by making one.
@@ -189,6 +235,9 @@ impl RoleAuthorizer {
     }
 }
 
+/// What is said to an account that there is not, or that may not be used.
+const NOBODY: Decision = Decision::Denied { visible: false };
+
 /// Who asks.
 enum Asker {
     /// The registry itself.
@@ -206,18 +255,11 @@ enum Asker {
 impl Authorizer for RoleAuthorizer {
     async fn authorize(&self, identity: &Identity, accesses: &[Access]) -> Result<Decision> {
         let now = self.snapshots.now();
-        let (generation, account) = match self.asker(identity, now).await? {
-            Asker::Registry => return Ok(Decision::Allowed),
-            Asker::Nobody => return Ok(Decision::Denied { visible: false }),
-            Asker::Somebody { generation, account } => (generation, account),
-        };
-        for access in accesses {
-            match self.decide(now, generation, account.as_deref(), access).await? {
-                Decision::Allowed => {}
-                refused => return Ok(refused),
-            }
+        match self.warm(now, identity, accesses) {
+            Some(decision) => Ok(decision),
+            // Boxed, so that the common case does not carry around what only this needs.
+            None => Box::pin(self.cold(now, identity, accesses)).await,
         }
-        Ok(Decision::Allowed)
     }
 
     async fn visible(&self, identity: &Identity) -> Result<Visible> {

@@ -171,6 +171,26 @@ impl Grant {
     }
 }
 
+/// What is in memory and not too old.
+pub(crate) struct Warm<'s> {
+    snapshots: &'s Snapshots,
+    generation: u64,
+}
+
+impl Warm<'_> {
+    /// What is known of the account of this name: that there is none, too.
+    pub(crate) fn account(&self, name: &str) -> Option<Option<Arc<Account>>> {
+        let slot = self.snapshots.accounts.get(name)?;
+        (slot.generation == self.generation).then_some(slot.value)
+    }
+
+    /// What is known of the project of this name: that there is none, too.
+    pub(crate) fn project(&self, name: &str) -> Option<Option<ProjectView>> {
+        let slot = self.snapshots.projects.get(name)?;
+        (slot.generation == self.generation).then_some(slot.value)
+    }
+}
+
 /// Something that was loaded, and when it stops counting.
 #[derive(Clone)]
 struct Slot<T> {
@@ -242,20 +262,37 @@ impl Snapshots {
         self.runtime.now()
     }
 
-    /// What was loaded under the same number is not too old.
-    pub(crate) async fn generation(&self, now: Timestamp) -> Result<u64, CollectionError> {
+    /// What was loaded under this number is not too old; nothing if the mark must be read first to tell.
+    fn present(&self, now: Timestamp) -> Option<u64> {
         let looked = Timestamp(self.looked.load(Ordering::SeqCst));
         // A clock that went back does not make anything fresh.
-        if looked > now || now.since(looked) >= STALE_AFTER {
-            let mark = self.tables.users.mark().await?;
-            let mut known = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
-            if *known != mark {
-                *known = mark;
-                self.changed.fetch_add(1, Ordering::SeqCst);
-            }
-            self.looked.store(now.0, Ordering::SeqCst);
+        let is_fresh = looked <= now && now.since(looked) < STALE_AFTER;
+        is_fresh.then(|| self.written.load(Ordering::SeqCst) + self.changed.load(Ordering::SeqCst))
+    }
+
+    /// The same; reads the mark if it must.
+    pub(crate) async fn generation(&self, now: Timestamp) -> Result<u64, CollectionError> {
+        if let Some(generation) = self.present(now) {
+            return Ok(generation);
         }
+        let mark = self.tables.users.mark().await?;
+        let mut known = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != mark {
+            *known = mark;
+            self.changed.fetch_add(1, Ordering::SeqCst);
+        }
+        self.looked.store(now.0, Ordering::SeqCst);
         Ok(self.written.load(Ordering::SeqCst) + self.changed.load(Ordering::SeqCst))
+    }
+
+    /// What is in memory and not too old; nothing if that must be found out first. Nearly every question is answered from it,
+    /// without a future.
+    pub(crate) fn warm(&self, now: Timestamp) -> Option<Warm<'_>> {
+        let generation = self.present(now)?;
+        Some(Warm {
+            snapshots: self,
+            generation,
+        })
     }
 
     /// The account of this name, unless there is none, or it is disabled.
@@ -264,21 +301,21 @@ impl Snapshots {
         generation: u64,
         name: &str,
     ) -> Result<Option<Arc<Account>>, CollectionError> {
-        if let Some(slot) = self.accounts.get(name)
-            && slot.generation == generation
-        {
-            return Ok(slot.value);
+        let warm = Warm {
+            snapshots: self,
+            generation,
+        };
+        if let Some(known) = warm.account(name) {
+            return Ok(known);
         }
-        let value = self.look_up(name).await?;
+        let value = Box::pin(self.look_up(name)).await?;
         if name.len() <= LONGEST {
             let kept = value.clone();
-            self.accounts.insert(
-                name.into(),
-                Slot {
-                    generation,
-                    value: kept,
-                },
-            );
+            let slot = Slot {
+                generation,
+                value: kept,
+            };
+            self.accounts.insert(name.into(), slot);
         }
         Ok(value)
     }
@@ -289,10 +326,12 @@ impl Snapshots {
         generation: u64,
         name: &str,
     ) -> Result<Option<ProjectView>, CollectionError> {
-        if let Some(slot) = self.projects.get(name)
-            && slot.generation == generation
-        {
-            return Ok(slot.value);
+        let warm = Warm {
+            snapshots: self,
+            generation,
+        };
+        if let Some(known) = warm.project(name) {
+            return Ok(known);
         }
         let found = self.tables.projects.by("name", name).await?;
         let value = found.map(|row| ProjectView {

@@ -4,16 +4,18 @@
 //! access tokens and one among robots, whatever the name; what is found by a hash of 238 random bits needs no comparison that takes
 //! the same time. Anything else is held against one slow hash: that of the account, or one that is nobody's.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use registry_core::Result;
 use registry_core::store::collection::Row;
+use registry_core::{Result, Timestamp};
 
 use super::records::{Hash, Robot, RobotSecret, Token};
 use super::{Accounts, Name};
 use crate::directory::{Directory, Verified};
 use crate::error::AccountError;
 use crate::secret::{fingerprint, is_drawn};
-use crate::snapshots::Account;
+use crate::snapshots::{Account, ProjectView};
 
 #[async_trait]
 impl Directory for Accounts {
@@ -34,35 +36,41 @@ impl Directory for Accounts {
 
     async fn subject(&self, name: &str) -> Result<Option<u64>> {
         let now = self.now();
-        let generation = self.snapshots.generation(now).await.map_err(AccountError::from)?;
-        let account = self
-            .snapshots
-            .account(generation, name)
-            .await
-            .map_err(AccountError::from)?;
+        let known = self.snapshots.warm(now).and_then(|warm| warm.account(name));
+        let account = match known {
+            Some(account) => account,
+            // Boxed, as most questions never come here.
+            None => Box::pin(self.read_account(now, name)).await?,
+        };
         Ok(account
             .filter(|account| account.is_alive(now))
             .map(|account| account.stamp))
     }
 
     async fn project(&self, name: &str) -> Result<Option<u64>> {
-        let generation = self
-            .snapshots
-            .generation(self.now())
-            .await
-            .map_err(AccountError::from)?;
-        let project = self
-            .snapshots
-            .project(generation, name)
-            .await
-            .map_err(AccountError::from)?;
+        let now = self.now();
+        let known = self.snapshots.warm(now).and_then(|warm| warm.project(name));
+        let project = match known {
+            Some(project) => project,
+            None => Box::pin(self.read_project(now, name)).await?,
+        };
         Ok(project.map(|project| project.id))
     }
 }
 
 impl Accounts {
+    async fn read_account(&self, now: Timestamp, name: &str) -> Result<Option<Arc<Account>>, AccountError> {
+        let generation = self.snapshots.generation(now).await?;
+        Ok(self.snapshots.account(generation, name).await?)
+    }
+
+    async fn read_project(&self, now: Timestamp, name: &str) -> Result<Option<ProjectView>, AccountError> {
+        let generation = self.snapshots.generation(now).await?;
+        Ok(self.snapshots.project(generation, name).await?)
+    }
+
     /// The account whose drawn secret this is, if it goes by that name. Its stamp is of the very record whose secret it is.
-    async fn drawn(&self, name: &str, secret: &str) -> Result<Option<std::sync::Arc<Account>>, AccountError> {
+    async fn drawn(&self, name: &str, secret: &str) -> Result<Option<Arc<Account>>, AccountError> {
         let hash = fingerprint(secret);
         let token = self.tables.tokens.by("secret", &hash).await?;
         let robot = self.tables.robots.by("secret", &hash).await?;
@@ -78,7 +86,7 @@ impl Accounts {
         &self,
         token: Row<Token>,
         name: &str,
-    ) -> Result<Option<std::sync::Arc<Account>>, AccountError> {
+    ) -> Result<Option<Arc<Account>>, AccountError> {
         let Some(user) = self.tables.users.get(token.value.user).await? else {
             return Ok(None);
         };
@@ -97,7 +105,7 @@ impl Accounts {
         &self,
         robot: Row<Robot>,
         name: &str,
-    ) -> Result<Option<std::sync::Arc<Account>>, AccountError> {
+    ) -> Result<Option<Arc<Account>>, AccountError> {
         let Name::Robot { project, name } = Name::parse(name, self.settings()) else {
             return Ok(None);
         };
@@ -109,11 +117,7 @@ impl Accounts {
     }
 
     /// The account of this name, if that is its password.
-    async fn chosen(
-        &self,
-        name: &str,
-        secret: &str,
-    ) -> Result<Option<std::sync::Arc<Account>>, AccountError> {
+    async fn chosen(&self, name: &str, secret: &str) -> Result<Option<Arc<Account>>, AccountError> {
         match Name::parse(name, self.settings()) {
             Name::Robot { project, name } => {
                 let robot = self.tables.robot_named(project, name).await?;
