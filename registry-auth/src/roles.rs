@@ -319,7 +319,7 @@ impl fmt::Debug for Rights {
 }
 
 /// Operations on the registry as a whole that robots may be given, as Harbor names them.
-pub const SYSTEM: &[(&str, &str)] = &[
+pub(crate) const SYSTEM: &[(&str, &str)] = &[
     ("audit-log", "l"),
     ("catalog", "r"),
     ("export-cve", "cr"),
@@ -344,8 +344,21 @@ pub const SYSTEM: &[(&str, &str)] = &[
 ];
 
 /// The operations of a row of [`SYSTEM`].
-pub fn acts(letters: &str) -> impl Iterator<Item = Act> + '_ {
+pub(crate) fn acts(letters: &str) -> impl Iterator<Item = Act> + '_ {
     letters.bytes().map(act)
+}
+
+/// Everything that a robot may be given on the registry as a whole, as names: what Harbor's `/permissions` lists as `system`.
+pub fn system_permissions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let rows = SYSTEM.iter();
+    rows.flat_map(|(resource, letters)| acts(letters).map(|act| (*resource, act.as_str())))
+}
+
+/// Everything that a robot may be given in a project, as names: what Harbor's `/permissions` lists as `project`.
+pub fn project_permissions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    // Whatever there is, some role may.
+    let all = Role::ProjectAdmin.rights().iter();
+    all.map(|(resource, act)| (resource.as_str(), act.as_str()))
 }
 
 #[cfg(test)]
@@ -397,6 +410,20 @@ mod tests {
         for (_, letters) in SYSTEM {
             assert_eq!(acts(letters).count(), letters.len());
         }
+    }
+
+    #[test]
+    fn what_can_be_given_is_listed_once() {
+        for listed in [
+            system_permissions().collect::<Vec<_>>(),
+            project_permissions().collect::<Vec<_>>(),
+        ] {
+            let once: std::collections::BTreeSet<_> = listed.iter().collect();
+            assert_eq!(once.len(), listed.len());
+            assert!(once.len() > 60);
+        }
+        assert!(project_permissions().any(|it| it == ("repository", "push")));
+        assert!(system_permissions().any(|it| it == ("project", "create")));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use registry_core::store::collection::Row;
 use super::records::User;
 use super::{Accounts, missing, name};
 use crate::error::AccountError;
+use crate::projects::Grantee;
 use crate::secret::{Secret, draw_number};
 
 /// A user who is to be made.
@@ -195,9 +196,12 @@ impl Accounts {
             .delete(id)
             .await?
             .ok_or_else(|| missing::<User>(id))?;
-        // With the user gone they are worth nothing; this only gives room back.
+        // With the user gone their tokens and roles are worth nothing; this only gives room back.
         for token in self.tables.tokens_of(id).await?.rows {
             self.tables.tokens.delete(token.id).await?;
+        }
+        for member in self.tables.members_who(&Grantee::User(id)).await?.rows {
+            self.tables.members.delete(member.id).await?;
         }
         Ok(())
     }

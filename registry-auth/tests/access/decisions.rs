@@ -291,3 +291,18 @@ fn what_is_no_name_is_refused() {
     let twice = block_on(house.tenants.projects.create("team", 1, true, Default::default()));
     assert!(matches!(twice, Err(AccountError::Conflict(_))));
 }
+
+#[test]
+fn who_is_deleted_leaves_no_role_behind() {
+    let house = House::new();
+    let team = house.project("team", false);
+    let alice = house.user("alice");
+    house.member(team, alice, Role::Developer, None);
+    block_on(house.tenants.accounts.delete_user(alice)).unwrap();
+    assert!(!house.may("alice", "team/app", Pull));
+    let all = registry_core::store::collection::Query::all();
+    assert_eq!(
+        block_on(house.tenants.projects.members(team, all)).unwrap().total,
+        1
+    );
+}
