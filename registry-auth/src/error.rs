@@ -44,6 +44,10 @@ impl From<CollectionError> for AccountError {
 impl From<AccountError> for Error {
     /// As the registry's protocol tells it. The management API has codes of its own.
     fn from(error: AccountError) -> Error {
+        // It says itself why, and when to try again.
+        if let AccountError::Hashing(why) = error {
+            return why;
+        }
         let kind = match &error {
             AccountError::Invalid(_) => ErrorKind::RequestInvalid,
             AccountError::Conflict(_) => ErrorKind::PreconditionFailed,

@@ -4,9 +4,17 @@
 //! same parameters, and for drawn secrets the same reads of the same records. A clock would have to tell microseconds apart beside
 //! a hash of tens of milliseconds.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use futures_executor::block_on;
 use registry_auth::secret::{Secret, is_drawn};
-use registry_auth::{AccountError, NewToken, NewUser, Profile};
+use registry_auth::{
+    AccountError, Argon2id, Directory, NewToken, NewUser, PasswordHashing, Profile, Settings, Tenants,
+};
+use registry_core::runtime::Threads;
+use registry_core::{Error, ErrorKind, Result};
+use registry_storage::memory::MemoryKv;
 
 use super::house::{House, PASSWORD, PULL};
 
@@ -202,4 +210,30 @@ fn nothing_that_is_shown_has_a_secret_in_it() {
     assert!(!shown.contains("argon2") && !shown.contains(secret.reveal()));
     let fingerprint = registry_auth::secret::fingerprint(secret.reveal());
     assert!(!shown.contains(&fingerprint));
+}
+
+/// Hashing on which too many wait already.
+struct Busy;
+
+#[async_trait]
+impl PasswordHashing for Busy {
+    async fn hash(&self, password: &str) -> Result<String> {
+        Argon2id::cheap().hash(password).await
+    }
+
+    async fn verify(&self, _password: &str, _hash: &str) -> Result<bool> {
+        Err(Error::new(ErrorKind::TooManyRequests, "too many log in at once"))
+    }
+}
+
+#[test]
+fn a_login_that_cannot_be_checked_now_is_neither_right_nor_wrong() {
+    let records = Arc::new(MemoryKv::new());
+    let tenants = Tenants::open(records, Threads::shared(), Arc::new(Busy), Settings::default());
+    let tenants = block_on(tenants).unwrap();
+    block_on(tenants.accounts.first_start(Some(Secret::new(PASSWORD)))).unwrap();
+    for name in ["admin", "nobody"] {
+        let refused = block_on(tenants.accounts.verify(name, PASSWORD)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::TooManyRequests, "{name}");
+    }
 }
