@@ -8,9 +8,10 @@ use registry_core::auth::{Access, Action, Authorizer, Decision, Identity, Visibl
 use registry_core::{RepositoryName, Result, Timestamp};
 
 use crate::error::AccountError;
+use crate::power::{Account, ProjectView};
 use crate::projects::project_of;
 use crate::roles::{self, Act, Resource};
-use crate::snapshots::{Account, ProjectView, Snapshots};
+use crate::snapshots::Snapshots;
 
 /// Decides by roles in projects.
 ///

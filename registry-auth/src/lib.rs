@@ -13,6 +13,7 @@ mod error;
 mod htpasswd;
 mod password;
 mod pattern;
+mod power;
 mod projects;
 pub mod query;
 pub mod roles;
@@ -21,6 +22,7 @@ mod snapshots;
 mod static_policy;
 mod tables;
 mod tenants;
+mod view;
 
 pub use accounts::{
     ADMIN, Accounts, Creator, Group, GroupKind, Hash, Kind, NewGroup, NewRobot, NewToken, NewUser, Operation,

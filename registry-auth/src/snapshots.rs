@@ -13,13 +13,14 @@ use quick_cache::sync::Cache;
 use registry_core::auth::Visible;
 use registry_core::store::Stamp;
 use registry_core::store::collection::{CollectionError, Match, Query};
-use registry_core::{RepositoryName, Runtime, Timestamp};
+use registry_core::{Runtime, Timestamp};
 
 use crate::accounts::{Creator, Limit, Name, Robot, Settings, Token, User, name};
-use crate::pattern::Pattern;
+use crate::power::{Account, Grant, Power, ProjectView};
 use crate::projects::Grantee;
 use crate::roles::{Act, Resource, Role};
 use crate::tables::Tables;
+use crate::view::View;
 
 /// How old the mark may be.
 pub const STALE_AFTER: Duration = Duration::from_secs(1);
@@ -29,147 +30,6 @@ const KEPT: usize = 10_000;
 const VIEWS_KEPT: usize = 500;
 /// Longest name that is looked for.
 const LONGEST: usize = 600;
-
-/// What an account may.
-pub(crate) struct Account {
-    /// Its name as it is shown.
-    pub(crate) name: Arc<str>,
-    /// Drawn anew whenever the account changes.
-    pub(crate) stamp: u64,
-    until: Option<Timestamp>,
-    power: Power,
-}
-
-enum Power {
-    User {
-        id: u64,
-        admin: bool,
-        grants: Box<[Grant]>,
-    },
-    /// Not more than another account, and not more than the limit if there is one.
-    Narrowed { limit: Option<Limit>, by: Arc<Account> },
-}
-
-/// A role in one project. An account's are in the order of their projects.
-struct Grant {
-    project: u64,
-    role: Role,
-    pattern: Option<Pattern>,
-}
-
-/// A project that there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProjectView {
-    pub(crate) id: u64,
-    pub(crate) public: bool,
-}
-
-impl Account {
-    /// Whether it may be used, and whoever it depends on.
-    pub(crate) fn is_alive(&self, now: Timestamp) -> bool {
-        let by = match &self.power {
-            Power::User { .. } => true,
-            Power::Narrowed { by, .. } => by.is_alive(now),
-        };
-        by && self.until.is_none_or(|until| now < until)
-    }
-
-    /// Whether it may do everything.
-    pub(crate) fn is_admin(&self, now: Timestamp) -> bool {
-        self.is_alive(now)
-            && match &self.power {
-                Power::User { admin, .. } => *admin,
-                Power::Narrowed { limit, by } => limit.is_none() && by.is_admin(now),
-            }
-    }
-
-    /// Whether it may do this in a project, to the named repository if one is named; what anybody may is left aside.
-    pub(crate) fn holds(
-        &self,
-        now: Timestamp,
-        project: u64,
-        repository: Option<&RepositoryName>,
-        resource: Resource,
-        act: Act,
-    ) -> bool {
-        self.is_alive(now)
-            && match &self.power {
-                Power::User { admin: true, .. } => true,
-                Power::User { grants, .. } => {
-                    let from = grants.partition_point(|grant| grant.project < project);
-                    let theirs = grants[from..].iter().take_while(|grant| grant.project == project);
-                    theirs
-                        .filter(|grant| grant.is_about(repository))
-                        .any(|grant| grant.role.rights().contains(resource, act))
-                }
-                Power::Narrowed { limit, by } => {
-                    let within = limit
-                        .as_ref()
-                        .is_none_or(|limit| limit.contains(project, resource, act));
-                    within && by.holds(now, project, repository, resource, act)
-                }
-            }
-    }
-
-    /// Whether it may do this in every project, those that are made later included.
-    pub(crate) fn holds_everywhere(&self, now: Timestamp, resource: Resource, act: Act) -> bool {
-        self.is_alive(now)
-            && match &self.power {
-                Power::User { admin, .. } => *admin,
-                Power::Narrowed { limit, by } => {
-                    let everywhere =
-                        |limit: &Limit| limit.everywhere.is_some_and(|it| it.contains(resource, act));
-                    limit.as_ref().is_none_or(everywhere) && by.holds_everywhere(now, resource, act)
-                }
-            }
-    }
-
-    /// Whether it may do this to the registry as a whole.
-    pub(crate) fn holds_system(&self, now: Timestamp, resource: &str, act: Act) -> bool {
-        self.is_alive(now)
-            && match &self.power {
-                Power::User { admin, .. } => *admin,
-                Power::Narrowed { limit, by } => {
-                    let within = limit
-                        .as_ref()
-                        .is_none_or(|limit| limit.contains_system(resource, act));
-                    within && by.holds_system(now, resource, act)
-                }
-            }
-    }
-
-    /// Whether it may make projects.
-    pub(crate) fn may_create_projects(&self, now: Timestamp, settings: &Settings) -> bool {
-        self.is_alive(now)
-            && match &self.power {
-                Power::User { admin, .. } => *admin || settings.users_create_projects,
-                Power::Narrowed { limit, by } => {
-                    let within = limit
-                        .as_ref()
-                        .is_none_or(|limit| limit.contains_system("project", Act::Create));
-                    within && by.may_create_projects(now, settings)
-                }
-            }
-    }
-
-    /// The user who is behind it in the end.
-    pub(crate) fn user(&self) -> u64 {
-        match &self.power {
-            Power::User { id, .. } => *id,
-            Power::Narrowed { by, .. } => by.user(),
-        }
-    }
-}
-
-impl Grant {
-    fn is_about(&self, repository: Option<&RepositoryName>) -> bool {
-        match (&self.pattern, repository) {
-            (None, _) => true,
-            (Some(pattern), Some(repository)) => pattern.matches(repository),
-            (Some(_), None) => false,
-        }
-    }
-}
 
 /// What is in memory and not too old.
 pub(crate) struct Warm<'s> {
@@ -555,48 +415,5 @@ impl Snapshots {
             }
         }
         Ok(view.done())
-    }
-}
-
-/// Repositories that are shown, while they are gathered.
-#[derive(Default)]
-struct View {
-    names: Vec<RepositoryName>,
-    prefixes: Vec<String>,
-}
-
-impl View {
-    fn of(visible: &Visible) -> Self {
-        View::default().and(visible)
-    }
-
-    fn and(mut self, visible: &Visible) -> Self {
-        if let Visible::Only { names, prefixes } = visible {
-            self.names.extend(names.iter().cloned());
-            self.prefixes.extend(prefixes.iter().cloned());
-        }
-        self
-    }
-
-    /// A repository may be called as its project is, and nothing more.
-    fn add_project(&mut self, name: &str) {
-        self.names.extend(name.parse::<RepositoryName>());
-        self.prefixes.push(format!("{name}/"));
-    }
-
-    fn add_pattern(&mut self, pattern: &Pattern) {
-        // One of a member is within its project, so never all.
-        let _all = pattern.show(&mut self.names, &mut self.prefixes);
-    }
-
-    fn done(mut self) -> Visible {
-        self.names.sort();
-        self.names.dedup();
-        self.prefixes.sort();
-        self.prefixes.dedup();
-        Visible::Only {
-            names: self.names.into(),
-            prefixes: self.prefixes.into(),
-        }
     }
 }

@@ -11,9 +11,9 @@ use super::permission::{self, Kind, Limit, Permission};
 use super::records::{Creator, Hash, Robot, RobotSecret};
 use super::{Accounts, missing};
 use crate::error::AccountError;
+use crate::power::Account;
 use crate::roles::{Act, Resource};
 use crate::secret::{Secret, draw_number, fingerprint};
-use crate::snapshots::Account;
 
 /// A robot that is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]

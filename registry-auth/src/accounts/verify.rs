@@ -14,8 +14,8 @@ use super::records::{Hash, Robot, RobotSecret, Token};
 use super::{Accounts, Name};
 use crate::directory::{Directory, Verified};
 use crate::error::AccountError;
+use crate::power::{Account, ProjectView};
 use crate::secret::{fingerprint, is_drawn};
-use crate::snapshots::{Account, ProjectView};
 
 #[async_trait]
 impl Directory for Accounts {
