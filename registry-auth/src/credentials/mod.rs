@@ -1,0 +1,11 @@
+//! Names and secrets: how they are read, hashed and remembered.
+
+mod authorization;
+mod basic;
+mod hashing;
+mod remembered;
+
+pub use authorization::{Credentials, scheme};
+pub use basic::Basic;
+pub use hashing::{HashingOptions, HashingPool, PasswordHashing};
+pub use remembered::{Logins, REMEMBERED_FOR};

@@ -1,0 +1,7 @@
+//! Tokens, from the records of their keys to who holds them.
+
+mod ends;
+mod forged;
+mod harness;
+mod keys;
+mod logins;
