@@ -7,5 +7,6 @@ mod remembered;
 
 pub use authorization::{Credentials, scheme};
 pub use basic::Basic;
+pub(crate) use basic::wrong;
 pub use hashing::{HashingOptions, HashingPool, PasswordHashing};
 pub use remembered::{Logins, REMEMBERED_FOR};

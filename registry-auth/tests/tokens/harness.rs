@@ -57,10 +57,13 @@ impl Runtime for Still {
     }
 }
 
+/// Its secret, its stamp, and what the secret opens if not all.
+type Account = (String, u64, Option<Arc<Scope>>);
+
 /// Accounts with a secret and a stamp each, and projects with an id each.
 #[derive(Default)]
 pub(crate) struct Accounts {
-    accounts: Mutex<HashMap<String, (String, u64, Option<Arc<Scope>>)>>,
+    accounts: Mutex<HashMap<String, Account>>,
     projects: Mutex<HashMap<String, u64>>,
     /// How often a secret was compared.
     pub(crate) verified: AtomicUsize,

@@ -5,3 +5,5 @@ mod forged;
 mod harness;
 mod keys;
 mod logins;
+mod refresh;
+mod service;
