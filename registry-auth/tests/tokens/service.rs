@@ -9,13 +9,10 @@ use bytes::Bytes;
 use futures_executor::block_on;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
-use registry_auth::credentials::{Basic, Logins};
-use registry_auth::limits::{LoginLimits, Rate, Rates};
-use registry_auth::origin::Trust;
-use registry_auth::tokens::{Bearer, JWKS_PATH, RefreshOptions, RefreshTokens, TokenEndpoint, TokenService};
-use registry_auth::{Rule, StaticPolicy, Who};
+use registry_auth::limits::{Rate, Rates};
+use registry_auth::tokens::JWKS_PATH;
+use registry_auth::{Entered, Entrance, EntranceOptions, Rule, StaticPolicy, Who};
 use registry_core::auth::Action::{Delete, Pull, Push};
-use registry_core::auth::{Authenticator, FirstOf};
 use registry_core::http::{RemoteAddr, Service};
 use registry_core::store::Lifetimes;
 use registry_core::wrappers::Authorized;
@@ -28,8 +25,7 @@ use crate::harness::{NOW, Node};
 
 struct House {
     node: Node,
-    registry: Service,
-    endpoint: TokenEndpoint,
+    registry: Entered,
 }
 
 struct Answer {
@@ -87,33 +83,22 @@ fn house_with(rates: &Rates) -> House {
         Arc::clone(&runtime),
         Options::default(),
     );
-    let limits = Arc::new(LoginLimits::new(rates));
-    let trust = Arc::new(Trust::default());
-    let logins = Arc::new(Logins::new(
-        node.accounts.clone(),
-        Arc::clone(&runtime),
-        Arc::clone(&limits),
-    ));
-    let bearer = Arc::new(Bearer::new(Arc::clone(&node.authority), Arc::clone(&trust)));
-    let basic: Arc<dyn Authenticator> =
-        Arc::new(Basic::new(Arc::clone(&logins), Arc::clone(&trust), "berth"));
-    let registry = Service::new(
-        Arc::new(Authorized::around(local, Arc::clone(&policy))),
-        Arc::clone(&runtime),
-    )
-    .authenticator(Arc::new(FirstOf::new(bearer, [basic])));
-    let refresh = RefreshTokens::new(
+    let options = EntranceOptions {
+        rates: rates.clone(),
+        ..EntranceOptions::default()
+    };
+    let entrance = Entrance::new(
         Arc::clone(&node.kv),
+        Arc::clone(&node.keys),
         node.accounts.clone(),
+        policy.clone(),
         Arc::clone(&runtime),
-        RefreshOptions::default(),
+        options,
     );
-    let service = TokenService::new(Arc::clone(&node.authority), policy, logins, refresh);
-    let endpoint = TokenEndpoint::new(service, trust, limits, runtime);
+    let registry = Service::new(Arc::new(Authorized::around(local, policy)), runtime);
     House {
+        registry: entrance.in_front_of(registry),
         node,
-        registry,
-        endpoint,
     }
 }
 
@@ -137,10 +122,7 @@ impl House {
             .extensions_mut()
             .insert(RemoteAddr("192.0.2.1".parse().unwrap()));
         block_on(async {
-            let response = match TokenEndpoint::answers(request.uri().path()) {
-                true => self.endpoint.handle(request).await,
-                false => self.registry.handle(request).await,
-            };
+            let response = self.registry.handle(request).await;
             let (head, body) = response.into_parts();
             Answer {
                 status: head.status.as_u16(),
