@@ -18,6 +18,7 @@ use futures_util::lock::Mutex;
 use quick_cache::sync::Cache;
 use registry_core::store::{Kv, KvError, Stamp, Txn};
 use registry_core::{Error, ErrorKind, Result, Runtime, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::key::{self, Record, SealingKey, SigningKey};
 use super::records_failed;
@@ -61,7 +62,8 @@ impl Default for KeyOptions {
 }
 
 /// How a key is replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rotation {
     /// Old keys verify until the last token that they signed has expired: nobody notices.
     Overlapping,
@@ -70,7 +72,7 @@ pub enum Rotation {
 }
 
 /// What a rotation did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotated {
     /// The new key.
     pub key: String,
