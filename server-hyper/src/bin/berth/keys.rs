@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use registry_auth::tokens::{Rotated, Rotation};
 use serde_json::Value;
-use server_hyper::control::Request;
+use server_hyper::control::{Line, Request};
 
-use crate::place::{EXIT_CODES, Place};
+use crate::place::{self, EXIT_CODES, Place};
 use crate::progress::time;
 use crate::undo::{ask, end};
 
@@ -59,9 +59,10 @@ fn rotate(args: &Rotate) -> Result<(), String> {
         false => Rotation::Overlapping,
     };
     let request = Request::RotateKeys { how };
-    let rotated: Rotated = ask(&args.place, &request, args.json, &mut |_: Value| {})?;
-    if !args.json {
-        print!("{}", told(&rotated));
+    let rotated: Rotated = ask(&args.place, &request, false, &mut |_: Value| {})?;
+    match args.json {
+        true => place::print(&Line::Done(serde_json::json!(rotated))),
+        false => print!("{}", told(&rotated)),
     }
     Ok(())
 }
