@@ -41,7 +41,7 @@ impl Authenticator for Basic {
         else {
             return Ok(None);
         };
-        let credentials = Credentials::from_basic(encoded.as_bytes())?;
+        let credentials = Credentials::from_basic(encoded)?;
         match self.logins.verify(&credentials, self.trust.client(head)).await? {
             Some(verified) => Ok(Some(Authenticated {
                 identity: Identity::Named(verified.subject),

@@ -47,7 +47,7 @@ impl Authenticator for Bearer {
         let Some(token) = scheme(value, "bearer") else {
             return Ok(None);
         };
-        let token = token.to_str().map_err(|_| refused("the token cannot be read"))?;
+        let token = std::str::from_utf8(token).map_err(|_| refused("the token cannot be read"))?;
         self.authority.check(token).await.map(Some)
     }
 

@@ -119,7 +119,7 @@ impl TokenEndpoint {
                         "a token is given out for a name and a password (Basic)",
                     )
                 })?;
-                Claimed::Login(Credentials::from_basic(encoded.as_bytes())?)
+                Claimed::Login(Credentials::from_basic(encoded)?)
             }
         };
         let request = parse_query(head.uri.query().unwrap_or_default(), who)?;
