@@ -13,7 +13,7 @@ use quick_cache::UnitWeighter;
 use quick_cache::sync::Cache;
 use registry_core::auth::{Authenticated, Identity, Scope};
 use registry_core::{ErrorKind, RepositoryName, Result, Runtime, Timestamp};
-use sha2::{Digest, Sha256};
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::jwt::{self, Claims, Entry, LEEWAY_SECONDS, refused};
 use super::keys::Keys;
@@ -81,21 +81,27 @@ pub struct TokenAuthority {
     directory: Arc<dyn Directory>,
     runtime: Arc<dyn Runtime>,
     options: TokenOptions,
+    /// With its key, and nothing hashed yet.
+    hasher: SipHasher13,
     known: Cache<Fingerprint, Arc<Known>, UnitWeighter, BuildHasherDefault<FirstBytes>>,
 }
 
-/// SHA-256 of a token.
+/// What a token is remembered under, so that the token itself is not: 128 bits of SipHash-1-3, keyed with what only this
+/// process knows.
+///
+/// Nobody sees these values, so nobody can look for a token that has another's but by trying: one in 2^115 that are tried
+/// has that of any that is remembered. It costs 1,200 instructions, where SHA-256 without those of the processor for it
+/// costs 27,000.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Fingerprint([u8; 32]);
+struct Fingerprint(u64, u64);
 
 impl Hash for Fingerprint {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let (first, _) = self.0.split_first_chunk().expect("32 bytes are more than 8");
-        state.write_u64(u64::from_le_bytes(*first));
+        state.write_u64(self.0);
     }
 }
 
-/// Takes the eight bytes that it is given for the hash: those of a SHA-256 are as good as any.
+/// Takes the eight bytes that it is given for the hash: those of a keyed hash are as good as any.
 #[derive(Default)]
 struct FirstBytes(u64);
 
@@ -141,10 +147,12 @@ impl TokenAuthority {
         runtime: Arc<dyn Runtime>,
         options: TokenOptions,
     ) -> Self {
+        let hasher = SipHasher13::new_with_keys(runtime.random() as u64, runtime.random() as u64);
         TokenAuthority {
             keys,
             directory,
             runtime,
+            hasher,
             options: TokenOptions {
                 lifetime: options.lifetime.clamp(LIFETIME_MIN, LIFETIME_MAX),
                 ..options
@@ -215,7 +223,7 @@ impl TokenAuthority {
     /// # Errors
     /// [`Unauthorized`](ErrorKind::Unauthorized) if it is not valid, or no longer; others if that cannot be found out.
     pub async fn check(&self, token: &str) -> Result<Authenticated> {
-        let fingerprint = Fingerprint(Sha256::digest(token.as_bytes()).into());
+        let fingerprint = self.fingerprint(token);
         let now = self.runtime.now();
         let known = match self.known.get(&fingerprint) {
             Some(known) if known.is_current(now) => return Ok(known.who.clone()),
@@ -235,6 +243,13 @@ impl TokenAuthority {
                 Err(why)
             }
         }
+    }
+
+    fn fingerprint(&self, token: &str) -> Fingerprint {
+        let mut hasher = self.hasher;
+        hasher.write(token.as_bytes());
+        let hash = hasher.finish128();
+        Fingerprint(hash.h1, hash.h2)
     }
 
     /// What a token says that one of our keys has signed.
