@@ -5,10 +5,16 @@
 //! mutations of it.
 #![forbid(unsafe_code)]
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
-use registry_core::http::{Chunk, Operation, parse_range};
+use registry_auth::credentials::Credentials;
+use registry_auth::origin::{Origin, Trust, parse_forwarded};
+use registry_auth::tokens::{Claims, TOKEN_MAX, key_id, parse_form};
+use registry_core::auth::{Access, Action, SCOPE_ENTRIES_MAX, Scope};
+use registry_core::http::{Chunk, Operation, RemoteAddr, parse_range};
 use registry_core::manifest::{CHILDREN_MAX, ParsedManifest};
-use registry_core::{Digest, Error, NAME_MAX, RepositoryName, TAG_MAX, Tag};
+use registry_core::{Digest, Error, ErrorKind, NAME_MAX, RepositoryName, TAG_MAX, Tag};
 
 /// The body of one fuzz target.
 pub type Target = fn(&[u8]);
@@ -21,6 +27,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("manifest", manifest),
     ("range", range),
     ("content_range", content_range),
+    ("scope", scope),
+    ("token", token),
+    ("basic", basic),
+    ("form", form),
+    ("forwarded", forwarded),
 ];
 
 /// A refusal is short, and can be written to a terminal or a log as it is.
@@ -148,5 +159,91 @@ pub fn content_range(data: &[u8]) {
         }) => assert!(length > 0 && at.checked_add(length).is_some()),
         Ok(chunk) => assert_eq!(chunk.at, None),
         Err(error) => check_refusal(&error),
+    }
+}
+
+/// The scope of a token: what is read prints as something that is read as the same, and opens only what it names.
+pub fn scope(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match text.parse::<Scope>() {
+        Ok(scope) => {
+            let printed = scope.to_string();
+            assert_eq!(printed.parse::<Scope>().ok().as_ref(), Some(&scope));
+            assert!(scope.repositories().count() <= SCOPE_ENTRIES_MAX);
+            let stranger = Access::Repository("stranger/of/all".parse().expect("a name"), Action::Pull);
+            assert!(!scope.permits(&stranger) || text.contains("stranger/of/all"));
+        }
+        Err(error) => check_refusal(&error),
+    }
+}
+
+/// A token in the first line, of which nothing is to be believed; then what its claims could be.
+pub fn token(data: &[u8]) {
+    let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let (token, claims) = data.split_at(end);
+    if let Ok(token) = std::str::from_utf8(token) {
+        match key_id(token) {
+            Ok(_) => assert!(token.len() <= TOKEN_MAX && token.split('.').count() == 3),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unauthorized),
+        }
+    }
+    if let Ok(claims) = serde_json::from_slice::<Claims>(claims) {
+        match claims.scope() {
+            Ok(scope) => assert!(scope.repositories().count() <= claims.access.len()),
+            Err(error) => check_refusal(&error),
+        }
+    }
+}
+
+/// What follows `Basic` in a header: a name that ends at the first colon, and a secret that is never shown.
+pub fn basic(data: &[u8]) {
+    match Credentials::from_basic(data) {
+        Ok(credentials) => {
+            assert!(!credentials.name.contains(':'));
+            assert!(!credentials.secret.chars().any(char::is_control));
+        }
+        Err(error) => {
+            check_refusal(&error);
+            assert_eq!(error.kind(), ErrorKind::Unauthorized);
+        }
+    }
+}
+
+/// What a client asks of the token endpoint.
+pub fn form(data: &[u8]) {
+    if let Err(error) = parse_form(data) {
+        check_refusal(&error);
+    }
+}
+
+/// `Forwarded` in the first line, a host in the second: what is told back to the client is an origin and nothing else.
+pub fn forwarded(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let (list, host) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    if let Ok(text) = std::str::from_utf8(list) {
+        let _hops_or_none = parse_forwarded(text);
+    }
+    let mut head = http::Request::new(()).into_parts().0;
+    for (name, line) in [(header::FORWARDED, list), (header::HOST, host)] {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            head.headers.insert(name, value);
+        }
+    }
+    head.extensions
+        .insert(RemoteAddr(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    let trusting = Trust {
+        proxies: vec!["127.0.0.0/8".parse().expect("a network")],
+        ..Trust::default()
+    };
+    if let Some(origin) = trusting.origin(&head) {
+        let text = origin.to_string();
+        assert!(
+            text.bytes()
+                .all(|b| b.is_ascii_graphic() && !b"\"\\,<>@".contains(&b)),
+            "{text}"
+        );
+        assert_eq!(text.parse::<Origin>().ok(), Some(origin));
     }
 }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::directory::{Directory, Verified};
 use crate::error::AccountError;
-use crate::password::PasswordHashing;
+use crate::credentials::PasswordHashing;
 use crate::secret::Secret;
 use crate::snapshots::STALE_AFTER;
 

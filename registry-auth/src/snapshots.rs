@@ -22,8 +22,9 @@ use crate::roles::{Act, Resource, Role};
 use crate::tables::Tables;
 use crate::view::View;
 
-/// How old the mark may be.
-pub const STALE_AFTER: Duration = Duration::from_secs(1);
+/// How old the mark may be. As much again may be what is remembered of a token or a login, so that what changed on another
+/// node is true here within a second.
+pub const STALE_AFTER: Duration = Duration::from_millis(500);
 /// How many accounts, and how many projects, are kept in memory.
 const KEPT: usize = 10_000;
 /// How many lists of what somebody sees are. Each may be long.

@@ -8,7 +8,7 @@ use registry_core::{Error, ErrorKind, Result, Runtime};
 
 use crate::accounts::{Accounts, Settings};
 use crate::authorizer::RoleAuthorizer;
-use crate::password::PasswordHashing;
+use crate::credentials::PasswordHashing;
 use crate::projects::Projects;
 use crate::snapshots::Snapshots;
 use crate::tables::Tables;

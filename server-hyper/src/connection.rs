@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use registry_core::http::RemoteAddr;
+use registry_core::http::{Encrypted, RemoteAddr};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -162,6 +162,9 @@ impl Shared {
         let exchange = Exchange::begin(self.observer.clone(), &request, remote);
         let (mut head, body) = request.into_parts();
         head.extensions.insert(RemoteAddr(remote.ip()));
+        if self.tls.is_some() {
+            head.extensions.insert(Encrypted);
+        }
         let body = RequestBody::new(body, exchange.received());
         let (version, ended) = (head.version, body.ended());
         let mut response = (self.handler)(Request::from_parts(head, body)).await;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use registry_auth::tokens::{KeyOptions, Keys};
 use registry_core::store::{BlobStore, Kv, Lifetimes, Txn, Undo, UploadStore};
 use registry_core::{LocalRegistry, Options, Registry};
 use registry_gc::{Collector, Hold, ScrubOptions, Scrubber, Settings};
@@ -26,6 +27,8 @@ pub struct Stores {
     pub collector: Collector,
     /// The trash of its repositories, and the history of their tags.
     pub undo: Arc<dyn Undo>,
+    /// The keys that sign tokens.
+    pub keys: Arc<Keys>,
     alone: bool,
     /// What reads them again, if this process does.
     scrubber: Arc<OnceLock<Scrubber>>,
@@ -120,6 +123,21 @@ impl Stores {
         }
     }
 
+    /// The same, with keys for tokens that are kept like this.
+    #[must_use]
+    pub fn signing(self, options: KeyOptions) -> Self {
+        let keys = Keys::new(Arc::clone(&self.kv), TokioRuntime::shared(), options);
+        Stores {
+            keys: Arc::new(keys),
+            ..self
+        }
+    }
+
+    /// The records that all of it stands on, for what keeps records of its own beside it.
+    pub fn kv(&self) -> &Arc<dyn Kv> {
+        &self.kv
+    }
+
     /// The same, in the knowledge that nobody else uses them: no server, and so no client who pushes or pulls.
     #[must_use]
     pub(crate) fn alone(self) -> Self {
@@ -174,6 +192,7 @@ impl Stores {
             Settings::default(),
         );
         let undo = Arc::clone(&records) as _;
+        let keys = Keys::new(Arc::clone(&kv), TokioRuntime::shared(), KeyOptions::default());
         let registry = LocalRegistry::new(
             Arc::clone(&records) as _,
             Arc::clone(&blobs),
@@ -185,6 +204,7 @@ impl Stores {
             registry: Arc::new(registry),
             collector,
             undo,
+            keys: Arc::new(keys),
             alone: false,
             scrubber: Arc::default(),
             records,

@@ -285,3 +285,50 @@ fn commands_take_the_token_from_a_file_or_a_variable_and_never_from_the_command_
         nowhere.err
     );
 }
+
+/// The new key signs once every node knows it; one that is replaced at once is gone.
+#[test]
+fn keys_are_rotated_over_the_socket_and_in_the_files_of_a_stopped_registry() {
+    let data = tempfile::tempdir().unwrap();
+    let at = ["--data", data.path().to_str().unwrap(), "--json"];
+    let rotate = |more: &[&str]| {
+        let mut arguments = vec!["keys", "rotate"];
+        arguments.extend(at);
+        arguments.extend(more);
+        run(&arguments).well().json().pop().unwrap()["done"].clone()
+    };
+    let server = Serving::start(data.path(), &[]);
+    let first = rotate(&[]);
+    assert_eq!(first["before"].as_array().unwrap().len(), 0);
+    let second = rotate(&[]);
+    assert_eq!(second["before"][0][0], first["key"]);
+    assert!(second["before"][0][1].as_u64() > second["signs_from"].as_u64());
+    server.end();
+    let third = rotate(&["--immediate"]);
+    assert_eq!(third["before"].as_array().unwrap().len(), 2);
+    assert_eq!(third["before"][0][1], serde_json::Value::Null);
+}
+
+#[test]
+fn a_sealing_key_that_is_none_is_named_and_never_shown() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("sealing.key");
+    fs::write(&file, "0123456789abcdef not one").unwrap();
+    let set = format!("auth.sealing_key={}", file.display());
+    let said = run(&[
+        "serve",
+        "--allow-anonymous",
+        "--memory",
+        "--listen",
+        "127.0.0.1:0",
+        "--set",
+        &set,
+    ]);
+    assert_ne!(said.code, 0);
+    let error = said.err;
+    assert!(
+        error.contains("auth.sealing_key") && error.contains("sealing.key"),
+        "{error}"
+    );
+    assert!(!error.contains("0123456789abcdef"), "{error}");
+}

@@ -9,16 +9,21 @@ use std::sync::Arc;
 
 use http::Version;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use registry_auth::{Directory, Entrance, EntranceOptions, StaticPolicy, Verified};
+use registry_core::http::Service;
+use registry_core::store::Lifetimes;
+use registry_core::wrappers::Authorized;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use server_hyper::tls::{Tls, TlsError};
+use server_hyper::{Builder, Server, Stores, TokioRuntime};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use support::{Running, ask, get, hello, http1, http1_over, http2_over, read, soon, start};
+use support::{Running, ask, get, hello, http1, http1_over, http2_over, loopback, read, soon, start};
 
 /// A directory with a certificate that is its own issuer, and its key.
 struct Files {
@@ -207,4 +212,84 @@ async fn a_missing_file_is_named() {
     fs::remove_file(files.path("key.pem")).unwrap();
     let error = files.tls().unwrap_err().to_string();
     assert!(error.contains("key.pem: cannot be read"), "{error}");
+}
+
+/// A registry without accounts, which is all that being sent for a token takes.
+struct Nobody;
+
+#[async_trait::async_trait]
+impl Directory for Nobody {
+    async fn verify(&self, _name: &str, _secret: &str) -> registry_core::Result<Option<Verified>> {
+        Ok(None)
+    }
+
+    async fn subject(&self, _name: &str) -> registry_core::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    async fn project(&self, _name: &str) -> registry_core::Result<Option<u64>> {
+        Ok(None)
+    }
+}
+
+fn entered() -> Builder {
+    let stores = Stores::memory(Lifetimes::default());
+    let entrance = Entrance::new(
+        Arc::clone(stores.kv()),
+        Arc::clone(&stores.keys),
+        Arc::new(Nobody),
+        Arc::new(StaticPolicy::default()),
+        TokioRuntime::shared(),
+        EntranceOptions::default(),
+    );
+    let closed = Authorized::around(stores.registry, StaticPolicy::default());
+    let service = Service::new(Arc::new(closed), TokioRuntime::shared());
+    Server::builder()
+        .service(entrance.in_front_of(service))
+        .listen(loopback())
+}
+
+#[tokio::test]
+async fn clients_are_sent_for_a_token_to_where_they_came() {
+    let files = Files::new();
+    let encrypted = start(entered().tls(files.tls().unwrap())).await;
+    let plain = start(entered()).await;
+    let realm = |response: &http::Response<hyper::body::Incoming>| {
+        assert_eq!(response.status(), 401);
+        response.headers()["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    let told = |realm: &str| format!("Bearer realm=\"{realm}/service/token\",service=\"berth\"");
+
+    let mut client = http1(plain.address).await;
+    let answer = soon(client.send_request(get("/v2/"))).await.unwrap();
+    assert_eq!(realm(&answer), told("http://registry.test"));
+
+    let stream = connect(encrypted.address, &files.issued, &[b"http/1.1"])
+        .await
+        .unwrap();
+    let mut client = http1_over(stream).await;
+    let answer = soon(client.send_request(get("/v2/"))).await.unwrap();
+    assert_eq!(realm(&answer), told("https://registry.test"));
+
+    let stream = connect(encrypted.address, &files.issued, &[b"h2"]).await.unwrap();
+    let mut client = http2_over(stream).await;
+    let request = http::Request::get("https://registry.test:8443/v2/")
+        .body(Default::default())
+        .unwrap();
+    let answer = soon(client.send_request(request)).await.unwrap();
+    assert_eq!(realm(&answer), told("https://registry.test:8443"));
+
+    let token = get("/service/token?service=berth&scope=repository:p/a:pull");
+    let (status, reply) = read(
+        soon(http1(plain.address).await.send_request(token))
+            .await
+            .unwrap(),
+    )
+    .await;
+    assert_eq!(status, 200);
+    let reply: serde_json::Value = serde_json::from_str(&reply).unwrap();
+    assert_eq!(reply["scope"], "repository:p/a:");
 }

@@ -20,7 +20,7 @@ use registry_core::store::collection::{Found, Query, Record};
 use registry_core::{Result, Runtime, Timestamp};
 
 use crate::error::AccountError;
-use crate::password::PasswordHashing;
+use crate::credentials::PasswordHashing;
 use crate::secret::Secret;
 use crate::snapshots::Snapshots;
 use crate::tables::Tables;

@@ -67,7 +67,7 @@ impl Actions {
     }
 
     /// The actions of this name in a scope: one, or with `*` all; none for what is known elsewhere only.
-    fn named(name: &str) -> Actions {
+    pub fn named(name: &str) -> Actions {
         match name {
             "*" => Self::ORDER.into_iter().collect(),
             _ => Self::ORDER
@@ -75,6 +75,14 @@ impl Actions {
                 .filter(|action| action.as_str() == name)
                 .collect(),
         }
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Actions {
+    /// The actions of these names.
+    fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
+        let named = names.into_iter().map(Actions::named);
+        named.fold(Actions::NONE, |all, named| Actions(all.0 | named.0))
     }
 }
 
@@ -147,10 +155,7 @@ impl Scope {
         match resource {
             "repository" => {
                 if let Ok(name) = name.parse() {
-                    let actions = actions
-                        .split(',')
-                        .flat_map(|name| Actions::named(name).iter().collect::<Vec<_>>());
-                    self.name(name, actions.collect());
+                    self.name(name, actions.split(',').collect());
                 }
             }
             "registry" if name == "catalog" => self.catalog |= actions.split(',').any(|action| action == "*"),

@@ -1,5 +1,6 @@
 //! Shows what lies below a prefix as a registry of its own.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -44,7 +45,18 @@ impl<R: Registry> Prefix<R> {
             })
     }
 
-    /// The same context with what the caller may see, and what its token opens, in the inner registry's names.
+    /// The same context with what the caller's token opens in the inner registry's names.
+    fn inward_context<'c>(&self, ctx: &'c Context) -> Cow<'c, Context> {
+        let Some(scope) = &ctx.scope else {
+            return Cow::Borrowed(ctx);
+        };
+        Cow::Owned(Context {
+            scope: Some(Arc::new(scope.renamed(|name| self.inward(name).ok()))),
+            ..ctx.clone()
+        })
+    }
+
+    /// The same with what the caller may see in the inner registry's names.
     fn inward_visible(&self, ctx: &Context) -> Context {
         let visible = match &ctx.visible {
             Visible::All => Visible::Only {
@@ -59,12 +71,9 @@ impl<R: Registry> Prefix<R> {
                     .collect(),
             },
         };
-        let scope = ctx.scope.as_ref();
-        let scope = scope.map(|scope| Arc::new(scope.renamed(|name| self.inward(name).ok())));
         Context {
             visible,
-            scope,
-            ..ctx.clone()
+            ..self.inward_context(ctx).into_owned()
         }
     }
 }
@@ -73,6 +82,10 @@ impl<R: Registry> Prefix<R> {
 fn outward(why: Error, repository: &RepositoryName) -> Error {
     match why.kind() {
         ErrorKind::NameUnknown => error::name_unknown(repository),
+        kind @ ErrorKind::Unauthorized => Error::new(
+            kind,
+            format!("repository {repository} takes an account, or a token that opens it; log in"),
+        ),
         _ => why,
     }
 }
@@ -87,7 +100,7 @@ impl<R: Registry> Registry for Prefix<R> {
         digest: &Digest,
     ) -> Result<BlobInfo> {
         self.inner
-            .stat_blob(ctx, &self.inward(repository)?, digest)
+            .stat_blob(&self.inward_context(ctx), &self.inward(repository)?, digest)
             .await
             .map_err(|why| outward(why, repository))
     }
@@ -100,14 +113,19 @@ impl<R: Registry> Registry for Prefix<R> {
         range: Option<ByteRange>,
     ) -> Result<Blob> {
         self.inner
-            .read_blob(ctx, &self.inward(repository)?, digest, range)
+            .read_blob(
+                &self.inward_context(ctx),
+                &self.inward(repository)?,
+                digest,
+                range,
+            )
             .await
             .map_err(|why| outward(why, repository))
     }
 
     async fn delete_blob(&self, ctx: &Context, repository: &RepositoryName, digest: &Digest) -> Result<()> {
         self.inner
-            .delete_blob(ctx, &self.inward(repository)?, digest)
+            .delete_blob(&self.inward_context(ctx), &self.inward(repository)?, digest)
             .await
             .map_err(|why| outward(why, repository))
     }
@@ -137,7 +155,7 @@ impl<R: Registry> Registry for Prefix<R> {
         algorithm: Option<Algorithm>,
     ) -> Result<UploadStatus> {
         self.inner
-            .begin_upload(ctx, &self.inward(repository)?, algorithm)
+            .begin_upload(&self.inward_context(ctx), &self.inward(repository)?, algorithm)
             .await
             .map_err(|why| outward(why, repository))
     }
@@ -149,7 +167,7 @@ impl<R: Registry> Registry for Prefix<R> {
         id: &UploadId,
     ) -> Result<UploadStatus> {
         self.inner
-            .upload_status(ctx, &self.inward(repository)?, id)
+            .upload_status(&self.inward_context(ctx), &self.inward(repository)?, id)
             .await
             .map_err(|why| outward(why, repository))
     }
@@ -163,7 +181,13 @@ impl<R: Registry> Registry for Prefix<R> {
         bytes: ByteStream,
     ) -> Result<UploadStatus> {
         self.inner
-            .append_upload(ctx, &self.inward(repository)?, id, at, bytes)
+            .append_upload(
+                &self.inward_context(ctx),
+                &self.inward(repository)?,
+                id,
+                at,
+                bytes,
+            )
             .await
             .map_err(|why| outward(why, repository))
     }
@@ -178,14 +202,21 @@ impl<R: Registry> Registry for Prefix<R> {
         digest: &Digest,
     ) -> Result<BlobInfo> {
         self.inner
-            .finish_upload(ctx, &self.inward(repository)?, id, at, bytes, digest)
+            .finish_upload(
+                &self.inward_context(ctx),
+                &self.inward(repository)?,
+                id,
+                at,
+                bytes,
+                digest,
+            )
             .await
             .map_err(|why| outward(why, repository))
     }
 
     async fn cancel_upload(&self, ctx: &Context, repository: &RepositoryName, id: &UploadId) -> Result<()> {
         self.inner
-            .cancel_upload(ctx, &self.inward(repository)?, id)
+            .cancel_upload(&self.inward_context(ctx), &self.inward(repository)?, id)
             .await
             .map_err(|why| outward(why, repository))
     }
@@ -197,7 +228,7 @@ impl<R: Registry> Registry for Prefix<R> {
         reference: &Reference,
     ) -> Result<ManifestInfo> {
         self.inner
-            .stat_manifest(ctx, &self.inward(repository)?, reference)
+            .stat_manifest(&self.inward_context(ctx), &self.inward(repository)?, reference)
             .await
             .map_err(|why| outward(why, repository))
     }
@@ -209,7 +240,7 @@ impl<R: Registry> Registry for Prefix<R> {
         reference: &Reference,
     ) -> Result<Manifest> {
         self.inner
-            .get_manifest(ctx, &self.inward(repository)?, reference)
+            .get_manifest(&self.inward_context(ctx), &self.inward(repository)?, reference)
             .await
             .map_err(|why| outward(why, repository))
     }
@@ -221,7 +252,7 @@ impl<R: Registry> Registry for Prefix<R> {
         put: PutManifest,
     ) -> Result<PutOutcome> {
         self.inner
-            .put_manifest(ctx, &self.inward(repository)?, put)
+            .put_manifest(&self.inward_context(ctx), &self.inward(repository)?, put)
             .await
             .map_err(|why| outward(why, repository))
     }
@@ -233,14 +264,14 @@ impl<R: Registry> Registry for Prefix<R> {
         digest: &Digest,
     ) -> Result<()> {
         self.inner
-            .delete_manifest(ctx, &self.inward(repository)?, digest)
+            .delete_manifest(&self.inward_context(ctx), &self.inward(repository)?, digest)
             .await
             .map_err(|why| outward(why, repository))
     }
 
     async fn delete_tag(&self, ctx: &Context, repository: &RepositoryName, tag: &Tag) -> Result<()> {
         self.inner
-            .delete_tag(ctx, &self.inward(repository)?, tag)
+            .delete_tag(&self.inward_context(ctx), &self.inward(repository)?, tag)
             .await
             .map_err(|why| outward(why, repository))
     }
@@ -253,7 +284,7 @@ impl<R: Registry> Registry for Prefix<R> {
         limit: usize,
     ) -> Result<Page<Tag>> {
         self.inner
-            .list_tags(ctx, &self.inward(repository)?, after, limit)
+            .list_tags(&self.inward_context(ctx), &self.inward(repository)?, after, limit)
             .await
             .map_err(|why| outward(why, repository))
     }
@@ -269,7 +300,7 @@ impl<R: Registry> Registry for Prefix<R> {
     ) -> Result<Page<Descriptor>> {
         self.inner
             .list_referrers(
-                ctx,
+                &self.inward_context(ctx),
                 &self.inward(repository)?,
                 subject,
                 artifact_type,
@@ -300,7 +331,7 @@ impl<R: Registry> Registry for Prefix<R> {
 
     async fn delete_repository(&self, ctx: &Context, repository: &RepositoryName) -> Result<()> {
         self.inner
-            .delete_repository(ctx, &self.inward(repository)?)
+            .delete_repository(&self.inward_context(ctx), &self.inward(repository)?)
             .await
             .map_err(|why| outward(why, repository))
     }

@@ -111,3 +111,26 @@ fn a_token_that_is_not_valid_is_told_apart_from_one_that_opens_too_little() {
     assert!(!nobody.text("www-authenticate").contains("error="));
     with(&wire, "ci|", "GET", "/v2/").is(200);
 }
+
+/// A scope is in the names that clients use, on whichever side of a prefix it is looked at.
+#[test]
+fn a_scope_goes_through_a_prefix_in_the_names_behind_it() {
+    use registry_core::wrappers::{Authorized, Prefix};
+
+    let open = Wire::new();
+    let (a, b) = (open.push_blob("p/a", b"a"), open.push_blob("p/b", b"b"));
+    let may = Grants(vec![("ci", "p/a", vec![Pull]), ("ci", "p/b", vec![Pull])]);
+    let prefix = "p".parse().unwrap();
+    let wire = open.under(|registry| Prefix::around(Authorized::around(registry, may), &prefix));
+    let token = "ci|repository:a:pull";
+    with(&wire, token, "GET", &format!("/v2/a/blobs/{a}")).is(200);
+    with(&wire, token, "GET", &format!("/v2/b/blobs/{b}")).is(401);
+    with(
+        &wire,
+        "ci|repository:p/a:pull",
+        "GET",
+        &format!("/v2/a/blobs/{a}"),
+    )
+    .is(401);
+    with(&wire, "ci", "GET", &format!("/v2/b/blobs/{b}")).is(200);
+}

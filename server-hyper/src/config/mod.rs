@@ -3,6 +3,7 @@
 //! [`Config::each`] is the one list of keys. The file's tables, the variables' names and the flags are all matched
 //! against it, so that a key exists for all of them or for none.
 
+mod auth;
 mod choices;
 mod contradictions;
 mod explain;
@@ -11,6 +12,7 @@ mod schema;
 mod sources;
 mod value;
 
+pub use auth::{AuthConfig, SealingKeyError};
 pub use choices::{AdminListen, Durability, Level, LogFormat};
 pub use explain::{ConfigError, Problem, Source};
 pub use node::Node;

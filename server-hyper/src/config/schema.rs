@@ -10,6 +10,7 @@ use registry_core::store::Lifetimes;
 use registry_gc::ScrubOptions;
 use registry_storage::kv::{EngineKind, OpenError};
 
+use super::auth::AuthConfig;
 use super::choices::{AdminListen, Durability, Level, LogFormat, ScrubInterval};
 use super::node::Node;
 use super::value::Value;
@@ -40,6 +41,8 @@ pub struct Config {
     pub admin_listen: AdminListen,
     /// Whether they are there over TLS.
     pub admin_tls: bool,
+    /// How clients log in.
+    pub auth: AuthConfig,
     /// Logs.
     pub log: LogConfig,
     /// What clients must not exceed.
@@ -159,6 +162,7 @@ impl Default for Config {
             },
             admin_listen: AdminListen::Auto,
             admin_tls: false,
+            auth: AuthConfig { sealing_key: None },
             log: LogConfig {
                 format: LogFormat::Auto,
                 level: Level::Info,
@@ -204,6 +208,7 @@ impl Config {
         visit("tls.reload", &mut self.tls.reload);
         visit("admin.listen", &mut self.admin_listen);
         visit("admin.tls", &mut self.admin_tls);
+        visit("auth.sealing_key", &mut self.auth.sealing_key);
         visit("log.format", &mut self.log.format);
         visit("log.level", &mut self.log.level);
         visit("limits.connections", &mut self.limits.connections);

@@ -15,6 +15,7 @@ mod client;
 mod fsck;
 mod gc;
 mod http;
+mod keys;
 mod line;
 mod scrub;
 mod snapshot;
@@ -24,6 +25,7 @@ mod trash;
 mod undo;
 mod version;
 
+use registry_auth::tokens::Rotation;
 use registry_core::{Digest, Reference, RepositoryName, Tag, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -118,6 +120,11 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Digest>,
     },
+    /// Another key for tokens; answered with a [`Rotated`](registry_auth::tokens::Rotated).
+    RotateKeys {
+        /// Whether tokens that were signed before go on.
+        how: Rotation,
+    },
     /// The records as they are at one moment, and nothing unlinked until the connection ends. Over the socket only,
     /// and answered with a dump instead of lines: see [`Held`].
     Snapshot {},
@@ -156,6 +163,7 @@ async fn perform(request: Request, stores: &Stores, lines: &Lines) -> Result<Val
             limit,
         } => undo::history(&repository, &tag, limit, stores, lines).await,
         Request::RollBack { repository, tag, to } => undo::roll_back(&repository, &tag, to, stores).await,
+        Request::RotateKeys { how } => keys::rotate(how, stores).await,
         Request::Snapshot {} => Err("a backup is made over the socket in the data directory".into()),
     }
 }

@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod fsck;
 mod gc;
+mod keys;
 mod place;
 mod progress;
 mod restore;
@@ -68,6 +69,8 @@ enum Command {
     History(undo::History),
     /// Point a tag where it pointed before.
     Rollback(undo::Rollback),
+    /// Replace the keys that sign tokens.
+    Keys(keys::Keys),
     /// Print the version.
     Version(version::Version),
 }
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Scrub(scrub) => scrub::run(&scrub),
         Command::History(history) => undo::history(&history),
         Command::Rollback(rollback) => undo::roll_back(&rollback),
+        Command::Keys(keys) => keys::run(&keys),
         Command::Version(version) => version::run(&version),
     }
 }

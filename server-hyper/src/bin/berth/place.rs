@@ -80,6 +80,10 @@ impl Place {
 /// The stores, opened here since nobody serves; while they are open nobody will.
 fn within(loaded: &Loaded) -> Result<Client, String> {
     let config = &loaded.config;
+    let keys = config
+        .auth
+        .keys()
+        .map_err(|error| format!("auth.sealing_key: {}", causes(&error)))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let inside = runtime.enter();
     let stores = Stores::open(&config.data, config.store_options()).map_err(|error| match error {
@@ -90,7 +94,7 @@ fn within(loaded: &Loaded) -> Result<Client, String> {
     })?;
     drop(inside);
     Ok(Client::within(
-        stores.collecting(config.collector_settings()),
+        stores.collecting(config.collector_settings()).signing(keys),
         runtime,
     ))
 }

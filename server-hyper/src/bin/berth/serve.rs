@@ -177,15 +177,21 @@ fn tls(loaded: &Loaded) -> Result<Option<Arc<Tls>>, Problem> {
 fn stores(loaded: &Loaded) -> Result<Stores, Problem> {
     let config = &loaded.config;
     let settings = config.collector_settings();
+    let keys = config
+        .auth
+        .keys()
+        .map_err(|error| problem(loaded, "auth.sealing_key", &error))?;
     if config.memory {
-        return Ok(Stores::memory(config.lifetimes).collecting(settings));
+        return Ok(Stores::memory(config.lifetimes)
+            .collecting(settings)
+            .signing(keys));
     }
     let options = config.store_options();
     #[cfg(feature = "omit-sync")]
     let options = server_hyper::omission::left_out(options).map_err(|why| Problem::of("durability", why))?;
     let stores = Stores::open(&config.data, options);
     let stores = stores.map_err(|error| problem(loaded, Config::key_of(&error), &error))?;
-    Ok(stores.collecting(settings))
+    Ok(stores.collecting(settings).signing(keys))
 }
 
 /// Says where the registry is, what it keeps, and how to begin.
