@@ -159,15 +159,15 @@ impl Shared {
         files: &Files,
         remote: SocketAddr,
     ) -> Response<ResponseBody> {
-        let exchange = Exchange::begin(self.observer.clone(), &request, remote);
         let (mut head, body) = request.into_parts();
+        let body = RequestBody::new(body);
+        let (version, taken) = (head.version, body.taken());
+        let exchange = Exchange::begin(self.observer.clone(), &head, taken.clone(), remote);
         head.extensions.insert(RemoteAddr(remote.ip()));
-        let body = RequestBody::new(body, exchange.received());
-        let (version, ended) = (head.version, body.ended());
         let mut response = (self.handler)(Request::from_parts(head, body)).await;
         // The connection ends with a request that was answered before its end (RFC 9112 §9.6). A client that is not told
         // may send its next request into a connection that is about to close, and cannot know whether that was seen.
-        if version <= Version::HTTP_11 && !ended.is_reached() {
+        if version <= Version::HTTP_11 && !taken.is_whole() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_channel::oneshot;
 
+use crate::open_file::OpenFile;
 use crate::runtime::Runtime;
 
 /// How much of a file is read at once, in bytes, while there are few responses that are parts of files. Much costs less for
@@ -104,7 +105,7 @@ impl Drop for Piece {
 
 /// The bytes of a file that are still to come.
 pub(super) struct FilePart {
-    pub(super) file: Arc<File>,
+    pub(super) file: Arc<OpenFile>,
     pub(super) left: Range<u64>,
     runtime: Arc<dyn Runtime>,
     reading: Option<oneshot::Receiver<io::Result<Piece>>>,
@@ -112,7 +113,7 @@ pub(super) struct FilePart {
 }
 
 impl FilePart {
-    pub(super) fn new(file: Arc<File>, left: Range<u64>, runtime: Arc<dyn Runtime>) -> Self {
+    pub(super) fn new(file: Arc<OpenFile>, left: Range<u64>, runtime: Arc<dyn Runtime>) -> Self {
         FilePart {
             file,
             left,
