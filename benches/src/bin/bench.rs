@@ -180,4 +180,10 @@ fn print(compared: &Compared) {
             spread(compared.ratio(at, cpu)),
         );
     }
+    if let Some(sealing) = compared.sealing {
+        println!("  sealing alone: {sealing:.4} CPU-s/GiB");
+    }
+    if let Some((floor, reached)) = compared.floor_of_tls() {
+        println!("  the floor takes {floor:.4} CPU-s/GiB, which is {reached:.2} of what berth takes");
+    }
 }

@@ -8,6 +8,7 @@ use super::drive::Until;
 use super::report::Row;
 use super::scenario::{Kind, Prepared, Scenario};
 use super::servers::{Running, Server};
+use super::tls::{Identity, floor};
 
 /// How long a server is looked at before what counts is measured.
 const LOOK: Duration = Duration::from_secs(1);
@@ -32,6 +33,8 @@ pub struct Compared {
     pub about: String,
     /// A list of rounds for each server.
     pub servers: Vec<Vec<Row>>,
+    /// Seconds of a processor that sealing a GiB takes by itself, if that is part of the scenario: the median of a look in each round.
+    pub sealing: Option<f64>,
 }
 
 /// What is looked at in a row.
@@ -85,6 +88,17 @@ impl Compared {
         }
     }
 
+    /// Under TLS: what the floor's processors take for a GiB, and which part that is of what the first server's take.
+    pub fn floor_of_tls(&self) -> Option<(f64, f64)> {
+        self.sealing?;
+        let floor = (0..self.servers.len()).find(|server| self.name(*server) == "floor")?;
+        let cost: Figure = |row| row.cpu_per_gib;
+        Some((
+            self.figure(floor, cost).median,
+            1.0 / self.ratio(floor, cost).median,
+        ))
+    }
+
     /// The first server's figure for each one of another's, round by round.
     pub fn ratio(&self, server: usize, figure: Figure) -> Spread {
         let pairs = self.servers[0].iter().zip(&self.servers[server]);
@@ -96,8 +110,9 @@ impl Compared {
 fn can(server: &Server, scenario: &Scenario) -> bool {
     match server {
         Server::Nginx(_) => matches!(scenario.kind, Kind::BlobGet(_) | Kind::BlobRange(..)),
-        // From memory, so short ones only; and it takes what is pushed in one piece.
+        // From memory, so short ones only; and it takes what is pushed in one piece. Under TLS it serves files.
         Server::Floor(_) => match scenario.kind {
+            Kind::BlobGet(_) if scenario.is_tls => true,
             Kind::BlobGet(length) => length <= 4 << 20,
             Kind::ManifestGet(_) | Kind::ManifestHead(_) | Kind::BlobHead(_) => true,
             Kind::Push(_, how) => how == super::pushes::How::Monolithic,
@@ -125,7 +140,7 @@ impl One {
             ..*scenario
         };
         self.prepared.renew(&scenario, salt + (age << 12));
-        let target = self.running.target;
+        let target = &self.running.target;
         let measured = self
             .prepared
             .closed(target, scenario.connections, scenario.until)
@@ -139,7 +154,7 @@ impl One {
         other: Server,
         server: &Server,
         scenario: &Scenario,
-        home: &Path,
+        home: (&Path, Option<&Identity>),
         salt: u64,
     ) -> io::Result<One> {
         let rate = self.looked(scenario, salt, 1).await?;
@@ -152,12 +167,12 @@ impl One {
         drop(running);
         let mut one = One {
             name: other.name(),
-            running: other.start(home)?,
+            running: other.start(home.0, home.1)?,
             prepared,
         };
         if one.looked(scenario, salt, 2).await? < rate {
             drop(one.running);
-            one.running = server.start(home)?;
+            one.running = server.start(home.0, home.1)?;
             one.name = name;
         }
         Ok(one)
@@ -190,15 +205,17 @@ pub async fn compare(
         turns @ Until::Turns(_) => turns,
     };
     let scenario = Scenario { until, ..*scenario };
+    let identity = scenario.is_tls.then(Identity::new).transpose()?;
+    let identity = identity.as_ref();
     let mut running = Vec::new();
     for server in servers.iter().filter(|server| can(server, &scenario)) {
         let home = directory.join(server.name().replace([' ', '='], "-"));
-        let mut started = server.start(&home)?;
+        let mut started = server.start(&home, identity)?;
         if matches!(server, Server::Floor(_)) {
             // It reads its files when it starts.
             scenario.prepare(&mut started.shelf(), salt).await?;
             drop(started);
-            started = server.start(&home)?;
+            started = server.start(&home, identity)?;
         }
         let prepared = scenario.prepare(&mut started.shelf(), salt).await?;
         let mut one = One {
@@ -207,7 +224,7 @@ pub async fn compare(
             prepared,
         };
         if let Some(other) = plan.gogc.and_then(|gogc| server.with_gogc(gogc)) {
-            one = one.or(other, server, &scenario, &home, salt).await?;
+            one = one.or(other, server, &scenario, (&home, identity), salt).await?;
         }
         running.push(one);
     }
@@ -219,14 +236,16 @@ pub async fn compare(
         scenario: scenario.name.to_owned(),
         about: scenario.about.to_owned(),
         servers: vec![Vec::new(); running.len()],
+        sealing: None,
     };
+    let mut sealing = Vec::new();
     for round in 0..plan.rounds {
         for step in 0..running.len() {
             // Each begins a round in turn.
             let at = (round + step) % running.len();
             let one = &mut running[at];
             one.prepared.renew(&scenario, salt + ((round as u64 + 1) << 8));
-            let (target, connections) = (one.running.target, scenario.connections);
+            let (target, connections) = (&one.running.target, scenario.connections);
             let measured = match (rate, until) {
                 (Some(rate), Until::Elapsed(lasting)) => {
                     one.prepared.open(target, connections, rate, lasting).await?
@@ -237,7 +256,11 @@ pub async fn compare(
             progress(&row);
             compared.servers[at].push(row);
         }
+        if scenario.is_tls {
+            sealing.push(floor::sealing()?);
+        }
     }
+    compared.sealing = scenario.is_tls.then(|| Spread::of(sealing.into_iter()).median);
     Ok(compared)
 }
 
