@@ -180,6 +180,9 @@ fn print(compared: &Compared) {
             spread(compared.ratio(at, cpu)),
         );
     }
+    for (at, syncs) in compared.syncs.iter().flatten().enumerate() {
+        println!("  {:<22} {syncs:.2} syncs an image", compared.name(at));
+    }
     if let Some(sealing) = compared.sealing {
         println!("  sealing alone: {sealing:.4} CPU-s/GiB");
     }

@@ -4,10 +4,11 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::drive::Until;
+use super::drive::{Measured, Until};
 use super::report::Row;
 use super::scenario::{Kind, Prepared, Scenario};
 use super::servers::{Running, Server};
+use super::syncs::Syncs;
 use super::tls::{Identity, floor};
 
 /// How long a server is looked at before what counts is measured.
@@ -35,6 +36,8 @@ pub struct Compared {
     pub servers: Vec<Vec<Row>>,
     /// Seconds of a processor that sealing a GiB takes by itself, if that is part of the scenario: the median of a look in each round.
     pub sealing: Option<f64>,
+    /// Syncs of each server in a turn, if that is what is to be told of the scenario.
+    pub syncs: Option<Vec<f64>>,
 }
 
 /// What is looked at in a row.
@@ -131,7 +134,7 @@ struct One {
 
 impl One {
     /// Looks at it for a short time. Each look has an `age` of its own, and pushes what no other has.
-    async fn looked(&mut self, scenario: &Scenario, salt: u64, age: u64) -> io::Result<f64> {
+    async fn looked(&mut self, scenario: &Scenario, salt: u64, age: u64) -> io::Result<Measured> {
         let scenario = Scenario {
             until: match scenario.until {
                 Until::Elapsed(_) => Until::Elapsed(LOOK),
@@ -141,10 +144,14 @@ impl One {
         };
         self.prepared.renew(&scenario, salt + (age << 12));
         let target = &self.running.target;
-        let measured = self
-            .prepared
+        self.prepared
             .closed(target, scenario.connections, scenario.until)
-            .await?;
+            .await
+    }
+
+    /// Turns in a second.
+    async fn pace(&mut self, scenario: &Scenario, salt: u64, age: u64) -> io::Result<f64> {
+        let measured = self.looked(scenario, salt, age).await?;
         Ok(measured.turns as f64 / measured.wall)
     }
 
@@ -157,7 +164,7 @@ impl One {
         home: (&Path, Option<&Identity>),
         salt: u64,
     ) -> io::Result<One> {
-        let rate = self.looked(scenario, salt, 1).await?;
+        let rate = self.pace(scenario, salt, 1).await?;
         let One {
             name,
             running,
@@ -170,7 +177,7 @@ impl One {
             running: other.start(home.0, home.1)?,
             prepared,
         };
-        if one.looked(scenario, salt, 2).await? < rate {
+        if one.pace(scenario, salt, 2).await? < rate {
             drop(one.running);
             one.running = server.start(home.0, home.1)?;
             one.name = name;
@@ -183,9 +190,27 @@ impl One {
 async fn half_of_the_slowest(running: &mut [One], scenario: &Scenario, salt: u64) -> io::Result<f64> {
     let mut slowest = f64::INFINITY;
     for one in running {
-        slowest = slowest.min(one.looked(scenario, salt, 3).await?);
+        slowest = slowest.min(one.pace(scenario, salt, 3).await?);
     }
     Ok(slowest / 2.0)
+}
+
+/// How often each server syncs in a turn, in one more look; nothing where it cannot be counted.
+async fn syncs(running: &mut [One], scenario: &Scenario, salt: u64) -> io::Result<Option<Vec<f64>>> {
+    let mut all = Vec::new();
+    for one in running {
+        let process = one.running.target.process.unwrap_or_default();
+        let counts = match Syncs::of(process) {
+            Ok(counts) => counts,
+            Err(why) => {
+                eprintln!("syncs are NOT COUNTED: {why}");
+                return Ok(None);
+            }
+        };
+        let measured = one.looked(scenario, salt, 4).await?;
+        all.push(counts.counted()? as f64 / measured.turns as f64);
+    }
+    Ok(Some(all))
 }
 
 /// Measures a scenario on the servers that can be asked it. `progress` is told each row.
@@ -237,6 +262,7 @@ pub async fn compare(
         about: scenario.about.to_owned(),
         servers: vec![Vec::new(); running.len()],
         sealing: None,
+        syncs: None,
     };
     let mut sealing = Vec::new();
     for round in 0..plan.rounds {
@@ -259,6 +285,9 @@ pub async fn compare(
         if scenario.is_tls {
             sealing.push(floor::sealing()?);
         }
+    }
+    if scenario.kind == Kind::PushImages {
+        compared.syncs = syncs(&mut running, &scenario, salt).await?;
     }
     compared.sealing = scenario.is_tls.then(|| Spread::of(sealing.into_iter()).median);
     Ok(compared)

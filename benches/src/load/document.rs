@@ -101,9 +101,12 @@ fn table(text: &mut String, compared: &Compared) {
     let _infallible = write!(
         text,
         "\n### {}\n\n{}{offered}.\n\n\
-         | server | req/s | MB/s | {unit} | p50 ms | p99 ms | anonymous MiB | berth's rate / its | berth's CPU / its | its p99 / berth's |\n\
-         |---|---|---|---|---|---|---|---|---|---|\n",
-        compared.scenario, compared.about
+         | server | req/s | MB/s | {unit} | p50 ms | p99 ms | anonymous MiB | berth's rate / its | berth's CPU / its | its p99 / berth's |{}\n\
+         |---|---|---|---|---|---|---|---|---|---|{}\n",
+        compared.scenario,
+        compared.about,
+        compared.syncs.as_ref().map_or("", |_| " syncs / image |"),
+        compared.syncs.as_ref().map_or("", |_| "---|"),
     );
     let rate: Figure = |row| row.requests_per_second;
     for at in 0..compared.servers.len() {
@@ -117,9 +120,11 @@ fn table(text: &mut String, compared: &Compared) {
                 1.0 / compared.ratio(at, |row| row.measured.p99).median
             ),
         };
+        let syncs = compared.syncs.as_ref();
+        let syncs = syncs.map_or_else(String::new, |syncs| format!(" {:.2} |", syncs[at]));
         let _infallible = writeln!(
             text,
-            "| {} | {:.0} | {:.0} | {:.4} | {:.2} | {:.2} | {:.1} | {ratios} |",
+            "| {} | {:.0} | {:.0} | {:.4} | {:.2} | {:.2} | {:.1} | {ratios} |{syncs}",
             compared.name(at),
             figure(rate),
             figure(|row| row.megabytes_per_second),
@@ -127,6 +132,12 @@ fn table(text: &mut String, compared: &Compared) {
             figure(|row| row.measured.p50),
             figure(|row| row.measured.p99),
             figure(|row| row.measured.anonymous_mib),
+        );
+    }
+    if compared.syncs.is_some() {
+        text.push_str(
+            "\nSyncs are calls of fsync, fdatasync, sync_file_range, syncfs and sync, and writes to files that are opened with O_DSYNC; the kernel \
+             counted them in one more look of a second, without stopping the server.\n",
         );
     }
     if let Some(sealing) = compared.sealing {

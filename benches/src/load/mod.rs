@@ -9,6 +9,7 @@
 //! - [`drive`]: closed loops (each connection asks as soon as it was answered) and open ones (requests begin at the
 //!   moments of a plan, whatever became of those before, so that a server that stands still is charged for all that waited).
 //! - [`meter`]: the server's processor time and anonymous memory, read from `/proc`.
+//! - [`syncs`]: how often it has its disk make something durable, which the kernel counts.
 //! - [`content`]: bytes, blobs and images that nobody has pushed yet.
 //! - [`scenario`]: what is asked for, by name; [`reads`], [`lists`], [`pushes`] and [`mixed`] have the parts.
 //! - [`servers`]: berth and its peers, started, with their [`configurations`]; [`compare`]: all of them in turn.
@@ -31,6 +32,7 @@ pub mod reads;
 pub mod report;
 pub mod scenario;
 pub mod servers;
+pub mod syncs;
 pub mod tls;
 mod wire;
 
