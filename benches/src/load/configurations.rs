@@ -104,7 +104,8 @@ http {{
   default_type application/octet-stream;
   types {{ }}
   sendfile on;
-  tcp_nopush on;
+  tcp_nopush off;
+  tcp_nodelay on;
   keepalive_requests 1000000000;
   open_file_cache max=10000 inactive=1h;
   open_file_cache_valid 1h;

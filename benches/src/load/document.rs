@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use super::beside::Beside;
 use super::compare::{Compared, Figure, Spread};
 use super::servers::Server;
 use super::tls::CIPHER_SUITE;
@@ -48,7 +49,7 @@ fn with_spread(spread: Spread) -> String {
 }
 
 /// The document.
-pub fn markdown(all: &[Compared], about: &About) -> String {
+pub fn markdown(all: &[Compared], beside: &Beside, about: &About) -> String {
     let mut text = format!(
         "# What berth and its peers answer, and at what cost\n\n\
          Written by `{}`, on {}. Every figure is the median of {} rounds, in which the servers took turns; ratios are those of berth to the other in the \
@@ -69,6 +70,7 @@ pub fn markdown(all: &[Compared], about: &About) -> String {
     for compared in all {
         table(&mut text, compared);
     }
+    text.push_str(&beside.markdown());
     text.push_str("\n## Configurations\n");
     for server in &about.servers {
         if let Some(configuration) = server.configuration(false) {

@@ -13,9 +13,10 @@
 //! - [`content`]: bytes, blobs and images that nobody has pushed yet.
 //! - [`scenario`]: what is asked for, by name; [`reads`], [`lists`], [`pushes`] and [`mixed`] have the parts.
 //! - [`servers`]: berth and its peers, started, with their [`configurations`]; [`compare`]: all of them in turn.
-//! - [`document`]: what came of it, for people.
+//! - [`document`]: what came of it, for people, and what was measured [`beside`] it.
 //! - [`floor`]: servers that do the least that the protocol allows, to compare with.
 
+pub mod beside;
 pub mod compare;
 pub mod configurations;
 pub mod connection;
