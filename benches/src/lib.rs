@@ -10,6 +10,8 @@
 //!
 //! [`cold`] is what pulls that wait for the disk cost those that do not: `cargo run --release -p benches --bin cold`.
 //!
+//! [`instructions`] is how many instructions parts of a request take: `cargo run --release -p benches --bin instructions`.
+//!
 //! [`load`] is a load on a registry over HTTP, berth or another: `cargo run --release -p benches --bin load -- --help`.
 //!
 //! The commands `start` and `memory` measure a `berth` process whole, run by [`trials::server`].
@@ -17,6 +19,7 @@
 pub mod cold;
 pub mod collection;
 pub mod engines;
+pub mod instructions;
 pub mod lists;
 pub mod load;
 pub mod place;
