@@ -53,6 +53,12 @@ impl Syncs {
     /// # Errors
     /// If the kernel does not let itself be asked.
     pub fn of(process: u32) -> io::Result<Self> {
+        let threads = names(Path::new(&format!("/proc/{process}/task")))?;
+        Self::of_threads(process, &threads)
+    }
+
+    /// Of these threads of a process, and of those that they begin.
+    fn of_threads(process: u32, threads: &[String]) -> io::Result<Self> {
         let mounted = Mounted::new()?;
         let instance = mounted.0.path().join(format!("instances/load-{process}"));
         fs::create_dir(&instance)?;
@@ -60,15 +66,14 @@ impl Syncs {
             instance,
             _mounted: mounted,
         };
-        counts.begin(process)?;
+        counts.begin(process, threads)?;
         Ok(counts)
     }
 
-    fn begin(&self, process: u32) -> io::Result<()> {
+    fn begin(&self, process: u32, threads: &[String]) -> io::Result<()> {
         let tell = |file: &str, text: &str| fs::write(self.instance.join(file), text);
         // Threads that begin later count too.
         tell("options/event-fork", "1")?;
-        let threads: Vec<String> = names(Path::new(&format!("/proc/{process}/task")))?;
         tell("set_event_pid", &threads.join(" "))?;
         let files = synchronous(process)?;
         if !files.is_empty() {
@@ -148,8 +153,10 @@ mod tests {
             .open(directory.path().join("a"))
             .unwrap();
         let mut other = options.open(directory.path().join("b")).unwrap();
-        // Other tests of this process run beside this one, and sync nothing.
-        let counts = match Syncs::of(std::process::id()) {
+        // Other tests of this process sync too.
+        let thread = fs::read_link("/proc/thread-self").unwrap();
+        let thread = thread.file_name().unwrap().to_str().unwrap().to_owned();
+        let counts = match Syncs::of_threads(std::process::id(), &[thread]) {
             Ok(counts) => counts,
             Err(why) => return eprintln!("not tried: {why}"),
         };
