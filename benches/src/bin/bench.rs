@@ -17,6 +17,9 @@ use clap::Parser;
 /// Tags of a short list and of a long one, and repositories.
 const LISTS: [usize; 3] = [1000, 1_000_000, 200_000];
 
+/// Rounds of pages of each.
+const LISTED: usize = 5;
+
 /// Measures berth and its peers with the same load in turn, and prints ratios.
 ///
 /// Servers listen on loopback, each with a new store below the system's directory for temporary files, and end with the command. Of
@@ -147,7 +150,7 @@ impl Arguments {
             ..Beside::default()
         };
         let store = directory.path().join("lists");
-        beside.lists = lists::measure(runtime, &self.berth, &store, LISTS, self.rounds)?;
+        beside.lists = lists::measure(runtime, &self.berth, &store, LISTS, LISTED)?;
         self.document(all, &beside)
     }
 

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Plan {
     /// How often each server is measured.
     pub rounds: usize,
-    /// What takes a time takes this share of its own.
+    /// What takes a time takes this share of its own. Below a quarter, what takes turns takes a quarter of them.
     pub share: f64,
     /// `GOGC` that servers written in Go are tried with beside their default; the faster is measured.
     pub gogc: Option<u32>,
@@ -138,7 +138,7 @@ impl One {
         let scenario = Scenario {
             until: match scenario.until {
                 Until::Elapsed(_) => Until::Elapsed(LOOK),
-                Until::Turns(turns) => Until::Turns(turns.div_ceil(4).max(scenario.connections as u64)),
+                Until::Turns(turns) => Until::Turns(scenario.fewer(turns)),
             },
             ..*scenario
         };
@@ -227,6 +227,7 @@ pub async fn compare(
 ) -> io::Result<Compared> {
     let until = match scenario.until {
         Until::Elapsed(time) => Until::Elapsed(time.mul_f64(plan.share)),
+        Until::Turns(turns) if plan.share < 0.25 => Until::Turns(scenario.fewer(turns)),
         turns @ Until::Turns(_) => turns,
     };
     let scenario = Scenario { until, ..*scenario };

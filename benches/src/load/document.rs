@@ -65,7 +65,7 @@ pub fn markdown(all: &[Compared], beside: &Beside, about: &About) -> String {
     }
     text.push_str(
         "\nAll sync what is pushed before they acknowledge it, apart from nginx, which takes no pushes; the floor receives, hashes, writes and \
-         syncs, and serves from memory. \"GOGC\" beside a name says that the server was faster with it.\n\n## Figures\n",
+         syncs, and serves from memory; under TLS it is one that serves files with no HTTP or TLS library in between. \"GOGC\" beside a name says that the server was faster with it.\n\n## Figures\n",
     );
     for compared in all {
         table(&mut text, compared);
@@ -146,7 +146,7 @@ fn table(text: &mut String, compared: &Compared) {
         let least = compared.floor_of_tls().map_or_else(String::new, |(floor, reached)| {
             format!(
                 " The floor does nothing but copy a file's bytes out of the page cache, seal them in place and copy them into the socket, and takes \
-                 {floor:.4}: berth is at **{reached:.2}** of it (to reach: {REACHED})."
+                 {floor:.4}, which is **{reached:.2}** of what berth takes (to reach: {REACHED})."
             )
         });
         let _infallible = write!(
@@ -156,7 +156,7 @@ fn table(text: &mut String, compared: &Compared) {
     }
 }
 
-/// What part of berth's processor time under TLS is to be what the floor takes.
+/// What the floor takes under TLS is to be no less than this part of what berth takes.
 const REACHED: f64 = 0.85;
 
 /// Where things are in the chart, in pixels.

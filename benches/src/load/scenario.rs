@@ -239,6 +239,11 @@ impl Scenario {
         )
     }
 
+    /// A quarter of so many turns, but one for each connection.
+    pub(super) fn fewer(&self, turns: u64) -> u64 {
+        turns.div_ceil(4).max(self.connections as u64)
+    }
+
     /// Adds what is needed to a server, once. `salt` makes what is pushed in a measurement different from what was pushed in
     /// another.
     ///

@@ -103,7 +103,7 @@ impl Server {
             Server::Berth(program) | Server::Before(program) => (program, "--version"),
             Server::Distribution { program, .. } | Server::Zot(program) => (program, "--version"),
             Server::Nginx(program) => (program, "-v"),
-            Server::Floor(_) => return "hyper, from memory".to_owned(),
+            Server::Floor(_) => return "hyper, from memory; under TLS neither".to_owned(),
         };
         let said = Command::new(program).arg(argument).output();
         said.map(|said| {
