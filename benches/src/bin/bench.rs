@@ -100,7 +100,10 @@ impl Arguments {
             }));
         }
         servers.extend(self.zot.clone().map(Server::Zot));
-        servers.extend(self.nginx.clone().map(Server::Nginx));
+        servers.extend(self.nginx.clone().map(|program| Server::Nginx {
+            program,
+            nopush: true,
+        }));
         servers.extend(self.floor.clone().map(Server::Floor));
         servers
     }

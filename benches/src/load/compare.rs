@@ -112,7 +112,7 @@ impl Compared {
 /// Whether a server can be asked this at all.
 fn can(server: &Server, scenario: &Scenario) -> bool {
     match server {
-        Server::Nginx(_) => matches!(scenario.kind, Kind::BlobGet(_) | Kind::BlobRange(..)),
+        Server::Nginx { .. } => matches!(scenario.kind, Kind::BlobGet(_) | Kind::BlobRange(..)),
         // From memory, so short ones only; and it takes what is pushed in one piece. Under TLS it serves files.
         Server::Floor(_) => match scenario.kind {
             Kind::BlobGet(_) if scenario.is_tls => true,
@@ -249,7 +249,7 @@ pub async fn compare(
             running: started,
             prepared,
         };
-        if let Some(other) = plan.gogc.and_then(|gogc| server.with_gogc(gogc)) {
+        if let Some(other) = server.otherwise(plan.gogc) {
             one = one.or(other, server, &scenario, (&home, identity), salt).await?;
         }
         running.push(one);

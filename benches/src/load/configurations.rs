@@ -79,7 +79,14 @@ pub fn zot(directory: &Path, address: SocketAddr, tls: Option<&Files>) -> String
 }
 
 /// nginx's, which serves files.
-pub fn nginx(directory: &Path, root: &Path, address: SocketAddr, tls: Option<&Files>) -> String {
+pub fn nginx(
+    directory: &Path,
+    root: &Path,
+    address: SocketAddr,
+    tls: Option<&Files>,
+    nopush: bool,
+) -> String {
+    let nopush = if nopush { "on" } else { "off" };
     let (directory, root) = (directory.display(), root.display());
     let listen = match tls {
         None => format!("    listen {address};\n"),
@@ -104,7 +111,7 @@ http {{
   default_type application/octet-stream;
   types {{ }}
   sendfile on;
-  tcp_nopush off;
+  tcp_nopush {nopush};
   tcp_nodelay on;
   keepalive_requests 1000000000;
   open_file_cache max=10000 inactive=1h;

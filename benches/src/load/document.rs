@@ -65,7 +65,8 @@ pub fn markdown(all: &[Compared], beside: &Beside, about: &About) -> String {
     }
     text.push_str(
         "\nAll sync what is pushed before they acknowledge it, apart from nginx, which takes no pushes; the floor receives, hashes, writes and \
-         syncs, and serves from memory; under TLS it is one that serves files with no HTTP or TLS library in between. \"GOGC\" beside a name says that the server was faster with it.\n\n## Figures\n",
+         syncs, and serves from memory; under TLS it is one that serves files with no HTTP or TLS library in between. \"GOGC\" or \"nopush=off\" (nginx without tcp_nopush) beside a name says that the server was \
+         faster with it.\n\n## Figures\n",
     );
     for compared in all {
         table(&mut text, compared);
@@ -206,6 +207,7 @@ pub fn chart(all: &[Compared]) -> String {
         );
         for at in 1..compared.servers.len() {
             let name = compared.name(at).split(" GOGC").next().unwrap_or_default();
+            let name = name.split(" nopush").next().unwrap_or_default();
             let number = names.iter().position(|known| known == name).unwrap_or_else(|| {
                 names.push(name.to_owned());
                 names.len() - 1

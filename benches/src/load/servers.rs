@@ -37,7 +37,13 @@ pub enum Server {
     /// zot, which syncs what is pushed if it is told to commit.
     Zot(PathBuf),
     /// nginx with `sendfile` and open files cached, on the same bytes as files.
-    Nginx(PathBuf),
+    Nginx {
+        /// The program.
+        program: PathBuf,
+        /// Whether it holds back what does not fill a packet: better for short bodies, but the last piece of a part of a file may then
+        /// wait for the client's acknowledgement, since a packet on loopback is of 64 KiB.
+        nopush: bool,
+    },
     /// The bare handler of [`floor`](super::floor), by this very program's `floor` command.
     Floor(PathBuf),
 }
@@ -92,7 +98,8 @@ impl Server {
                 ..
             } => format!("{name} GOGC={gogc}"),
             Server::Zot(_) => "zot".to_owned(),
-            Server::Nginx(_) => "nginx".to_owned(),
+            Server::Nginx { nopush: true, .. } => "nginx".to_owned(),
+            Server::Nginx { nopush: false, .. } => "nginx nopush=off".to_owned(),
             Server::Floor(_) => "floor".to_owned(),
         }
     }
@@ -102,7 +109,7 @@ impl Server {
         let (program, argument) = match self {
             Server::Berth(program) | Server::Before(program) => (program, "--version"),
             Server::Distribution { program, .. } | Server::Zot(program) => (program, "--version"),
-            Server::Nginx(program) => (program, "-v"),
+            Server::Nginx { program, .. } => (program, "-v"),
             Server::Floor(_) => return "hyper, from memory; under TLS neither".to_owned(),
         };
         let said = Command::new(program).arg(argument).output();
@@ -121,13 +128,18 @@ impl Server {
         .unwrap_or_else(|why| why.to_string())
     }
 
-    /// The same with this `GOGC`, if it is written in Go.
-    pub fn with_gogc(&self, gogc: u32) -> Option<Server> {
+    /// The same in another configuration, which is better for some loads and worse for others: with this `GOGC` if it is written in Go,
+    /// or nginx without `tcp_nopush`.
+    pub fn otherwise(&self, gogc: Option<u32>) -> Option<Server> {
         match self {
             Server::Distribution { program, name, .. } => Some(Server::Distribution {
                 program: program.clone(),
                 name,
-                gogc: Some(gogc),
+                gogc: Some(gogc?),
+            }),
+            Server::Nginx { program, .. } => Some(Server::Nginx {
+                program: program.clone(),
+                nopush: false,
             }),
             _ => None,
         }
@@ -147,9 +159,9 @@ impl Server {
             }
             Server::Distribution { .. } => Some(configurations::distribution(directory, address, tls)),
             Server::Zot(_) => Some(configurations::zot(directory, address, tls)),
-            Server::Nginx(_) => {
+            Server::Nginx { nopush, .. } => {
                 let root = directory.join("root");
-                Some(configurations::nginx(directory, &root, address, tls))
+                Some(configurations::nginx(directory, &root, address, tls, *nopush))
             }
             Server::Floor(_) => None,
         }
@@ -157,7 +169,7 @@ impl Server {
 
     /// Whether it serves files, which are written where they are served from, and takes no content over the wire.
     pub fn is_of_files(&self) -> bool {
-        matches!(self, Server::Nginx(_) | Server::Floor(_))
+        matches!(self, Server::Nginx { .. } | Server::Floor(_))
     }
 
     /// Starts it on a directory that is its own, with a certificate or without TLS.
@@ -197,11 +209,14 @@ impl Server {
                 command.arg("serve").arg(&config);
                 (address, Process::Child(spawn(&mut command, address)?), None)
             }
-            Server::Nginx(program) => {
+            Server::Nginx { program, nopush } => {
                 let (address, root) = (free()?, directory.join("root"));
                 fs::create_dir_all(&root)?;
                 let config = directory.join("nginx.conf");
-                fs::write(&config, configurations::nginx(directory, &root, address, tls))?;
+                fs::write(
+                    &config,
+                    configurations::nginx(directory, &root, address, tls, *nopush),
+                )?;
                 let mut command = Command::new(program);
                 command.arg("-c").arg(&config).arg("-p").arg(directory);
                 (address, Process::Child(spawn(&mut command, address)?), Some(root))
