@@ -31,7 +31,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// A certificate for loopback, its key, and a client that trusts it and nothing else.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Identity {
     certificate: String,
     key: String,
