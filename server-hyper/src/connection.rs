@@ -78,7 +78,10 @@ impl Shared {
             () = Phase::past_serving(phase.clone()) => return,
         };
         let stream = match result {
-            Ok(Ok(Some(stream))) => stream,
+            Ok(Ok(Some(mut stream))) => {
+                stream.get_mut().1.set_buffer_limit(Some(SEALED));
+                stream
+            }
             Ok(Ok(None)) => {
                 tracing::debug!(%remote, "a client spoke plain HTTP to a TLS port");
                 return;
@@ -211,6 +214,10 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .keep_alive_timeout(limits.header_timeout);
     builder
 }
+
+/// How much of what is sealed may wait to be written: as much as is read of a file at once, and what TLS adds to it, so that
+/// it goes to the system in one piece.
+const SEALED: usize = (1 << 20) + (64 << 10);
 
 /// What hyper insists on.
 const MIN_HEADER_BYTES: usize = 8192;
