@@ -8,12 +8,18 @@
 //!
 //! [`lists`] is what a page of a long list costs: `cargo run --release -p benches --bin lists`.
 //!
+//! [`cold`] is what pulls that wait for the disk cost those that do not: `cargo run --release -p benches --bin cold`.
+//!
+//! [`instructions`] is how many instructions parts of a request take: `cargo run --release -p benches --bin instructions`.
+//!
 //! [`load`] is a load on a registry over HTTP, berth or another: `cargo run --release -p benches --bin load -- --help`.
 //!
 //! The commands `start` and `memory` measure a `berth` process whole, run by [`trials::server`].
 
+pub mod cold;
 pub mod collection;
 pub mod engines;
+pub mod instructions;
 pub mod lists;
 pub mod load;
 pub mod place;

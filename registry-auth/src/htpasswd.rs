@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use registry_core::{Error, Result, Runtime, Timestamp, runtime};
 use sha2::{Digest, Sha256};
 
+use crate::credentials::PasswordHashing;
 use crate::directory::{Directory, Verified};
 use crate::error::AccountError;
-use crate::credentials::PasswordHashing;
 use crate::secret::Secret;
 use crate::snapshots::STALE_AFTER;
 

@@ -115,17 +115,40 @@ impl Digest {
 
     /// The hash in lower-case hex, without the algorithm.
     pub fn hex(&self) -> String {
-        let mut out = String::with_capacity(self.hash().len() * 2);
-        push_hex(&mut out, self.hash());
-        out
+        let text = Text::of(self);
+        text.as_str()[self.algorithm().as_str().len() + 1..].to_owned()
     }
 }
 
-fn push_hex(out: &mut String, bytes: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.push(HEX[usize::from(byte >> 4)] as char);
-        out.push(HEX[usize::from(byte & 15)] as char);
+/// A digest written out, without a piece of memory of its own: digests are in every key and every response.
+struct Text {
+    bytes: [u8; TEXT_MAX],
+    length: usize,
+}
+
+/// The longest text of a digest, in bytes.
+const TEXT_MAX: usize = "sha512:".len() + 2 * 64;
+
+impl Text {
+    fn of(digest: &Digest) -> Text {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let (algorithm, hash) = (digest.algorithm().as_str().as_bytes(), digest.hash());
+        let mut bytes = [0; TEXT_MAX];
+        let (head, hex) = bytes.split_at_mut(algorithm.len() + 1);
+        head[..algorithm.len()].copy_from_slice(algorithm);
+        head[algorithm.len()] = b':';
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(hash) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        Text {
+            bytes,
+            length: algorithm.len() + 1 + 2 * hash.len(),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.length]).expect("hex is ASCII")
     }
 }
 
@@ -160,11 +183,7 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = String::with_capacity(7 + self.hash().len() * 2);
-        out.push_str(self.algorithm().as_str());
-        out.push(':');
-        push_hex(&mut out, self.hash());
-        f.write_str(&out)
+        f.write_str(Text::of(self).as_str())
     }
 }
 

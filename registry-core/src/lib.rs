@@ -14,6 +14,7 @@ pub mod http;
 mod local;
 pub mod manifest;
 mod name;
+mod open_file;
 mod registry;
 pub mod runtime;
 pub mod store;
@@ -27,6 +28,7 @@ pub use digest::{Algorithm, Digest, Hasher, InvalidDigest};
 pub use error::{Error, ErrorKind, Result};
 pub use local::{LocalRegistry, Options, SAMPLE, Verify};
 pub use name::{InvalidName, NAME_MAX, Reference, RepositoryName, TAG_MAX, Tag};
+pub use open_file::OpenFile;
 pub use registry::{
     Blob, BlobInfo, BlobRead, ByteRange, ByteStream, Charge, Children, Expect, InvalidUploadId, Manifest,
     ManifestInfo, MountFrom, Page, PutManifest, PutOutcome, Registry, UploadId, UploadStatus, WriteOptions,

@@ -21,6 +21,7 @@ use crate::descriptor::Descriptor;
 use crate::digest::{Algorithm, Digest};
 use crate::error::Result;
 use crate::name::{Reference, RepositoryName, Tag};
+use crate::open_file::OpenFile;
 
 /// Bytes on their way in or out. An error ends the stream: whoever reads it must not take what came before for the whole.
 pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
@@ -86,7 +87,7 @@ pub enum BlobRead {
     /// In memory.
     Bytes(Bytes),
     /// A part of an open file, for `sendfile` or `pread`.
-    File(Arc<std::fs::File>, Range<u64>),
+    File(Arc<OpenFile>, Range<u64>),
     /// As they come.
     Stream(ByteStream),
     /// Elsewhere: the client may fetch them itself, from this URL.

@@ -78,7 +78,10 @@ impl Shared {
             () = Phase::past_serving(phase.clone()) => return,
         };
         let stream = match result {
-            Ok(Ok(Some(stream))) => stream,
+            Ok(Ok(Some(mut stream))) => {
+                stream.get_mut().1.set_buffer_limit(Some(SEALED));
+                stream
+            }
             Ok(Ok(None)) => {
                 tracing::debug!(%remote, "a client spoke plain HTTP to a TLS port");
                 return;
@@ -159,18 +162,18 @@ impl Shared {
         files: &Files,
         remote: SocketAddr,
     ) -> Response<ResponseBody> {
-        let exchange = Exchange::begin(self.observer.clone(), &request, remote);
         let (mut head, body) = request.into_parts();
+        let body = RequestBody::new(body);
+        let (version, taken) = (head.version, body.taken());
+        let exchange = Exchange::begin(self.observer.clone(), &head, taken.clone(), remote);
         head.extensions.insert(RemoteAddr(remote.ip()));
         if self.tls.is_some() {
             head.extensions.insert(Encrypted);
         }
-        let body = RequestBody::new(body, exchange.received());
-        let (version, ended) = (head.version, body.ended());
         let mut response = (self.handler)(Request::from_parts(head, body)).await;
         // The connection ends with a request that was answered before its end (RFC 9112 §9.6). A client that is not told
         // may send its next request into a connection that is about to close, and cannot know whether that was seen.
-        if version <= Version::HTTP_11 && !ended.is_reached() {
+        if version <= Version::HTTP_11 && !taken.is_whole() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
@@ -214,6 +217,10 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .keep_alive_timeout(limits.header_timeout);
     builder
 }
+
+/// How much of what is sealed may wait to be written: as much as is read of a file at once, and what TLS adds to it, so that
+/// it goes to the system in one piece.
+const SEALED: usize = (1 << 20) + (64 << 10);
 
 /// What hyper insists on.
 const MIN_HEADER_BYTES: usize = 8192;

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use registry_core::http::{Operation, OperationName};
@@ -60,7 +61,7 @@ struct Story {
     user_agent: Option<HeaderValue>,
     request_id: Option<HeaderValue>,
     status: Option<u16>,
-    received: Arc<AtomicU64>,
+    taken: Taken,
     sent: u64,
     /// Bytes that the response should have, if known.
     expected: Option<u64>,
@@ -68,7 +69,7 @@ struct Story {
 }
 
 impl Exchange {
-    pub(crate) fn begin<B>(observer: Option<Observer>, request: &Request<B>, remote: SocketAddr) -> Self {
+    pub(crate) fn begin(observer: Option<Observer>, head: &Parts, taken: Taken, remote: SocketAddr) -> Self {
         let Some(observer) = observer else {
             return Exchange(None);
         };
@@ -76,26 +77,18 @@ impl Exchange {
         Exchange(Some(Box::new(Story {
             began: Instant::now(),
             operation: None,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
             remote,
-            user_agent: request.headers().get(header::USER_AGENT).cloned(),
+            user_agent: head.headers.get(header::USER_AGENT).cloned(),
             request_id: None,
             status: None,
-            received: Arc::default(),
+            taken,
             sent: 0,
             expected: None,
             complete: false,
             observer,
         })))
-    }
-
-    /// Where the bytes of the request's body are counted.
-    pub(crate) fn received(&self) -> Arc<AtomicU64> {
-        self.0
-            .as_ref()
-            .map(|story| Arc::clone(&story.received))
-            .unwrap_or_default()
     }
 
     /// The response, which takes the story with it.
@@ -139,7 +132,7 @@ impl Story {
 impl Drop for Story {
     fn drop(&mut self) {
         let took = self.began.elapsed();
-        let received = self.received.load(Ordering::Relaxed);
+        let received = self.taken.bytes();
         let metrics = &self.observer.metrics;
         metrics.received(received);
         metrics.sent(self.sent);
@@ -169,32 +162,39 @@ impl Drop for Story {
 #[derive(Debug)]
 pub struct RequestBody {
     body: Incoming,
-    received: Arc<AtomicU64>,
-    ended: Ended,
+    taken: Taken,
 }
 
-/// Whether a request's body was taken to its end.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ended(Arc<AtomicBool>);
+/// How much of a request's body was taken, and whether to its end. Nothing is noted of a body that there is none of.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken(Option<Arc<Progress>>);
 
-impl Ended {
-    pub(crate) fn is_reached(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+#[derive(Debug, Default)]
+struct Progress {
+    bytes: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Taken {
+    fn bytes(&self) -> u64 {
+        let bytes = self.0.as_ref().map(|progress| &progress.bytes);
+        bytes.map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        let ended = self.0.as_ref().map(|progress| &progress.ended);
+        ended.is_none_or(|ended| ended.load(Ordering::Acquire))
     }
 }
 
 impl RequestBody {
-    pub(crate) fn new(body: Incoming, received: Arc<AtomicU64>) -> Self {
-        let ended = Ended(Arc::new(AtomicBool::new(body.is_end_stream())));
-        RequestBody {
-            body,
-            received,
-            ended,
-        }
+    pub(crate) fn new(body: Incoming) -> Self {
+        let taken = Taken((!body.is_end_stream()).then(Arc::default));
+        RequestBody { body, taken }
     }
 
-    pub(crate) fn ended(&self) -> Ended {
-        self.ended.clone()
+    pub(crate) fn taken(&self) -> Taken {
+        self.taken.clone()
     }
 }
 
@@ -207,13 +207,15 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.received.fetch_add(data.len() as u64, Ordering::Relaxed);
-        }
-        if frame.is_none() || self.body.is_end_stream() {
-            self.ended.0.store(true, Ordering::Release);
+        if let Some(progress) = &self.taken.0 {
+            if let Some(Ok(frame)) = &frame
+                && let Some(data) = frame.data_ref()
+            {
+                progress.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+            }
+            if frame.is_none() || self.body.is_end_stream() {
+                progress.ended.store(true, Ordering::Release);
+            }
         }
         Poll::Ready(frame)
     }

@@ -3,7 +3,6 @@
 mod support;
 
 use std::convert::Infallible;
-use std::fs::File;
 use std::future::{Ready, ready};
 use std::io::Write as _;
 use std::ops::Range;
@@ -12,6 +11,7 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response, Version};
 use http_body_util::BodyExt as _;
+use registry_core::OpenFile;
 use registry_core::http::Body;
 use registry_core::store::forget_cached;
 use server_hyper::{RequestBody, Server, TokioRuntime};
@@ -25,7 +25,7 @@ const LENGTH: usize = (64 << 20) + (1 << 20) + 777;
 
 /// Answers with the part of a file that the path tells: `/FROM-TO`.
 #[derive(Clone)]
-struct Parts(Arc<File>);
+struct Parts(Arc<OpenFile>);
 
 impl tower_service::Service<Request<RequestBody>> for Parts {
     type Response = Response<Body>;
@@ -50,11 +50,11 @@ fn content() -> Vec<u8> {
 }
 
 /// A file with this content that is on its disk, where the disk is a disk.
-fn file(content: &[u8]) -> Arc<File> {
+fn file(content: &[u8]) -> Arc<OpenFile> {
     let mut file = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     file.write_all(content).unwrap();
     file.sync_all().unwrap();
-    Arc::new(file)
+    Arc::new(file.into())
 }
 
 fn parts() -> Vec<Range<usize>> {
@@ -113,6 +113,26 @@ async fn requests_that_do_not_wait_for_each_other_are_answered_in_turn() {
         let mut body = vec![0; part.len()];
         soon(stream.read_exact(&mut body)).await.unwrap();
         assert!(body == content[part.clone()], "{part:?}");
+    }
+}
+
+#[tokio::test]
+async fn responses_that_send_one_small_file_do_not_disturb_each_other() {
+    let length = 300_000;
+    let content = content();
+    let service = Parts(file(&content[..length]));
+    let server = start(Server::builder().service(service).listen(loopback())).await;
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        connections.push(http1(server.address).await);
+    }
+    for part in [0..length, 1..length, 4096..100_000, 0..40_000, 250_000..length] {
+        let path = format!("/{}-{}", part.start, part.end);
+        let asked = connections.iter_mut().map(|one| one.send_request(get(&path)));
+        for response in soon(futures_util::future::join_all(asked)).await {
+            let body = response.unwrap().into_body().collect().await.unwrap().to_bytes();
+            assert!(body == content[part.clone()], "{path}");
+        }
     }
 }
 

@@ -35,7 +35,7 @@ struct Step {
 }
 
 /// The jobs in order: the quick ones first, so that a slip shows early.
-const STEPS: [Step; 19] = [
+const STEPS: [Step; 20] = [
     Step {
         name: "format",
         about: "rustfmt changes nothing",
@@ -125,6 +125,11 @@ const STEPS: [Step; 19] = [
         name: "footprint",
         about: "start-up and memory stay within their limits",
         work: footprint,
+    },
+    Step {
+        name: "instructions",
+        about: "parts of a request take no more instructions than are held",
+        work: instructions,
     },
     Step {
         name: "e2e",
@@ -317,6 +322,13 @@ fn footprint(shell: &Shell) -> Result<String> {
     bench(&["start", "--", "--tags", "100000", "--rounds", "3"])?;
     bench(&["memory", "--", "--mib", "16"])?;
     bench(&["abandoned", "--", "--uploads", "2000", "--no-wait"])
+}
+
+/// Counts them under valgrind, where they do not depend on what else the machine does.
+fn instructions(shell: &Shell) -> Result<String> {
+    tools::debian(&["valgrind"])?;
+    let run = ["run", "--quiet", "--release", "-p", "benches", "--bin"];
+    shell.cargo(&[&run[..], &["instructions"]].concat())
 }
 
 fn e2e_slice(shell: &Shell) -> Result<String> {

@@ -5,12 +5,20 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use benches::load::beside::Beside;
 use benches::load::compare::{Compared, Figure, Plan, Spread, compare};
 use benches::load::document::{About, CHART, chart, markdown};
 use benches::load::report::Row;
 use benches::load::scenario::{SCENARIOS, Scenario};
 use benches::load::servers::Server;
+use benches::{cold, lists};
 use clap::Parser;
+
+/// Tags of a short list and of a long one, and repositories.
+const LISTS: [usize; 3] = [1000, 1_000_000, 200_000];
+
+/// Rounds of pages of each.
+const LISTED: usize = 5;
 
 /// Measures berth and its peers with the same load in turn, and prints ratios.
 ///
@@ -64,7 +72,11 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.and_then(|runtime| runtime.block_on(arguments.run())) {
+    let done = runtime.and_then(|runtime| {
+        let all = runtime.block_on(arguments.run())?;
+        arguments.beside(&runtime, &all)
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("bench: {why}");
@@ -88,12 +100,15 @@ impl Arguments {
             }));
         }
         servers.extend(self.zot.clone().map(Server::Zot));
-        servers.extend(self.nginx.clone().map(Server::Nginx));
+        servers.extend(self.nginx.clone().map(|program| Server::Nginx {
+            program,
+            nopush: true,
+        }));
         servers.extend(self.floor.clone().map(Server::Floor));
         servers
     }
 
-    async fn run(&self) -> io::Result<()> {
+    async fn run(&self) -> io::Result<Vec<Compared>> {
         let servers = self.servers();
         if !self.json {
             for server in &servers {
@@ -122,23 +137,38 @@ impl Arguments {
                 false => print(&compared),
             }
             all.push(compared);
-            self.document(&all, &servers)?;
+            self.document(&all, &Beside::default())?;
         }
-        Ok(())
+        Ok(all)
+    }
+
+    /// Measures what the document has beside the scenarios.
+    fn beside(&self, runtime: &tokio::runtime::Runtime, all: &[Compared]) -> io::Result<()> {
+        if self.document.is_none() {
+            return Ok(());
+        }
+        let directory = tempfile::tempdir()?;
+        let mut beside = Beside {
+            cold: cold::measured(&self.berth, directory.path(), cold::Plan::default())?,
+            ..Beside::default()
+        };
+        let store = directory.path().join("lists");
+        beside.lists = lists::measure(runtime, &self.berth, &store, LISTS, LISTED)?;
+        self.document(all, &beside)
     }
 
     /// Writes what is known so far.
-    fn document(&self, all: &[Compared], servers: &[Server]) -> io::Result<()> {
+    fn document(&self, all: &[Compared], beside: &Beside) -> io::Result<()> {
         let Some(directory) = &self.document else {
             return Ok(());
         };
         let about = About {
             command: self.command.clone(),
-            servers: servers.to_vec(),
+            servers: self.servers(),
             rounds: self.rounds,
         };
         std::fs::create_dir_all(directory)?;
-        std::fs::write(directory.join("benchmarks.md"), markdown(all, &about))?;
+        std::fs::write(directory.join("benchmarks.md"), markdown(all, beside, &about))?;
         std::fs::write(directory.join(CHART), chart(all))
     }
 
@@ -179,5 +209,14 @@ fn print(compared: &Compared) {
             spread(compared.ratio(at, rate)),
             spread(compared.ratio(at, cpu)),
         );
+    }
+    for (at, syncs) in compared.syncs.iter().flatten().enumerate() {
+        println!("  {:<22} {syncs:.2} syncs an image", compared.name(at));
+    }
+    if let Some(sealing) = compared.sealing {
+        println!("  sealing alone: {sealing:.4} CPU-s/GiB");
+    }
+    if let Some((floor, reached)) = compared.floor_of_tls() {
+        println!("  the floor takes {floor:.4} CPU-s/GiB, which is {reached:.2} of what berth takes");
     }
 }

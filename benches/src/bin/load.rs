@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use benches::load::drive::Until;
 use benches::load::fill::Shelf;
 use benches::load::report::Row;
 use benches::load::scenario::{SCENARIOS, Scenario};
+use benches::load::servers::{Running, Server};
+use benches::load::tls::{self, Files, Identity};
 use benches::load::{Target, floor};
 use clap::{Parser, Subcommand};
-use trials::server::Berth;
 
 /// A load on a registry over HTTP/1.1, and what it costs the server.
 #[derive(Parser)]
@@ -39,6 +40,12 @@ enum Command {
         /// Where to listen
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
+        /// Seal what is served, which then is read from disk; PEM
+        #[arg(long, requires = "key")]
+        certificate: Option<PathBuf>,
+        /// The certificate's key; PEM
+        #[arg(long, requires = "certificate")]
+        key: Option<PathBuf>,
     },
 }
 
@@ -93,7 +100,16 @@ fn main() -> ExitCode {
             .enable_all()
             .build()
             .and_then(|runtime| runtime.block_on(run.all())),
-        Command::Floor { root, pushed, listen } => tokio::runtime::Builder::new_multi_thread()
+        Command::Floor {
+            root,
+            listen,
+            certificate: Some(certificate),
+            key: Some(key),
+            ..
+        } => sealed(&root, listen, &Files { certificate, key }),
+        Command::Floor {
+            root, pushed, listen, ..
+        } => tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .and_then(|runtime| {
@@ -113,50 +129,78 @@ fn main() -> ExitCode {
     }
 }
 
+/// Serves files under TLS until the process ends.
+fn sealed(root: &Path, listen: SocketAddr, files: &Files) -> io::Result<()> {
+    let config = tls::server(files)?;
+    let listener = std::net::TcpListener::bind(listen)?;
+    println!("{}", listener.local_addr()?);
+    tls::floor::serve(&listener, root, &config)
+}
+
 impl Run {
     async fn all(&self) -> io::Result<()> {
         let scenarios = self.chosen()?;
         let directory = tempfile::tempdir()?;
-        let (target, _berth) = match self.server {
-            Some(address) => {
-                let process = self.process;
-                (Target { address, process }, None)
-            }
-            None => {
-                let berth = Berth::start(&self.berth, directory.path())?;
-                let (address, process) = (berth.address, Some(berth.id()));
-                (Target { address, process }, Some(berth))
-            }
-        };
+        let mut own: [Option<Running>; 2] = [None, None];
         if !self.json && !self.only_prepare {
             println!("{}", Row::heads());
         }
         for (number, scenario) in scenarios.iter().enumerate() {
-            self.one(scenario, target, number as u64)
+            let target = match self.server {
+                Some(address) => Target {
+                    address,
+                    process: self.process,
+                    tls: None,
+                },
+                None => {
+                    let berth = &mut own[usize::from(scenario.is_tls)];
+                    if berth.is_none() {
+                        *berth = Some(self.started(directory.path(), scenario.is_tls)?);
+                    }
+                    berth.as_ref().expect("it was started").target.clone()
+                }
+            };
+            self.one(scenario, &target, number as u64)
                 .await
                 .map_err(|why| io::Error::new(why.kind(), format!("{}: {why}", scenario.name)))?;
         }
         Ok(())
     }
 
+    /// A berth, under TLS or without.
+    fn started(&self, directory: &Path, is_tls: bool) -> io::Result<Running> {
+        let identity = is_tls.then(Identity::new).transpose()?;
+        let directory = directory.join(if is_tls { "tls" } else { "plain" });
+        Server::Berth(self.berth.clone()).start(&directory, identity.as_ref())
+    }
+
     fn chosen(&self) -> io::Result<Vec<Scenario>> {
-        let is_possible = |scenario: &Scenario| self.files.is_none() || scenario.is_of_files();
+        // A server that runs shows a certificate that this client does not know.
+        let is_possible = |scenario: &Scenario| {
+            (self.files.is_none() || scenario.is_of_files()) && (self.server.is_none() || !scenario.is_tls)
+        };
         if self.scenarios.is_empty() {
             return Ok(SCENARIOS.into_iter().filter(is_possible).collect());
         }
         self.scenarios
             .iter()
             .map(|name| {
-                Scenario::named(name)
-                    .ok_or_else(|| io::Error::other(format!("there is no scenario {name}; see `load list`")))
+                let named = Scenario::named(name);
+                let named = named.ok_or_else(|| {
+                    io::Error::other(format!("there is no scenario {name}; see `load list`"))
+                })?;
+                match is_possible(&named) {
+                    true => Ok(named),
+                    false => Err(io::Error::other(format!("{name} cannot be asked of this server"))),
+                }
             })
             .collect()
     }
 
-    async fn one(&self, scenario: &Scenario, target: Target, number: u64) -> io::Result<()> {
+    async fn one(&self, scenario: &Scenario, target: &Target, number: u64) -> io::Result<()> {
         let mut shelf = match &self.files {
             Some(root) => Shelf::Files(root.clone()),
-            None => Shelf::Registry(Box::new(Connection::to(target.address))),
+            None => Shelf::Registry(Box::new(Connection::to(target))),
         };
         let until = match self.seconds {
             Some(seconds) => Until::Elapsed(Duration::from_secs_f64(seconds)),

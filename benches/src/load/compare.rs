@@ -4,10 +4,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::drive::Until;
+use super::drive::{Measured, Until};
 use super::report::Row;
 use super::scenario::{Kind, Prepared, Scenario};
 use super::servers::{Running, Server};
+use super::syncs::Syncs;
+use super::tls::{Identity, floor};
 
 /// How long a server is looked at before what counts is measured.
 const LOOK: Duration = Duration::from_secs(1);
@@ -17,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Plan {
     /// How often each server is measured.
     pub rounds: usize,
-    /// What takes a time takes this share of its own.
+    /// What takes a time takes this share of its own. Below a quarter, what takes turns takes a quarter of them.
     pub share: f64,
     /// `GOGC` that servers written in Go are tried with beside their default; the faster is measured.
     pub gogc: Option<u32>,
@@ -32,6 +34,10 @@ pub struct Compared {
     pub about: String,
     /// A list of rounds for each server.
     pub servers: Vec<Vec<Row>>,
+    /// Seconds of a processor that sealing a GiB takes by itself, if that is part of the scenario: the median of a look in each round.
+    pub sealing: Option<f64>,
+    /// Syncs of each server in a turn, if that is what is to be told of the scenario.
+    pub syncs: Option<Vec<f64>>,
 }
 
 /// What is looked at in a row.
@@ -85,6 +91,17 @@ impl Compared {
         }
     }
 
+    /// Under TLS: what the floor's processors take for a GiB, and which part that is of what the first server's take.
+    pub fn floor_of_tls(&self) -> Option<(f64, f64)> {
+        self.sealing?;
+        let floor = (0..self.servers.len()).find(|server| self.name(*server) == "floor")?;
+        let cost: Figure = |row| row.cpu_per_gib;
+        Some((
+            self.figure(floor, cost).median,
+            1.0 / self.ratio(floor, cost).median,
+        ))
+    }
+
     /// The first server's figure for each one of another's, round by round.
     pub fn ratio(&self, server: usize, figure: Figure) -> Spread {
         let pairs = self.servers[0].iter().zip(&self.servers[server]);
@@ -95,9 +112,10 @@ impl Compared {
 /// Whether a server can be asked this at all.
 fn can(server: &Server, scenario: &Scenario) -> bool {
     match server {
-        Server::Nginx(_) => matches!(scenario.kind, Kind::BlobGet(_) | Kind::BlobRange(..)),
-        // From memory, so short ones only; and it takes what is pushed in one piece.
+        Server::Nginx { .. } => matches!(scenario.kind, Kind::BlobGet(_) | Kind::BlobRange(..)),
+        // From memory, so short ones only; and it takes what is pushed in one piece. Under TLS it serves files.
         Server::Floor(_) => match scenario.kind {
+            Kind::BlobGet(_) if scenario.is_tls => true,
             Kind::BlobGet(length) => length <= 4 << 20,
             Kind::ManifestGet(_) | Kind::ManifestHead(_) | Kind::BlobHead(_) => true,
             Kind::Push(_, how) => how == super::pushes::How::Monolithic,
@@ -116,20 +134,24 @@ struct One {
 
 impl One {
     /// Looks at it for a short time. Each look has an `age` of its own, and pushes what no other has.
-    async fn looked(&mut self, scenario: &Scenario, salt: u64, age: u64) -> io::Result<f64> {
+    async fn looked(&mut self, scenario: &Scenario, salt: u64, age: u64) -> io::Result<Measured> {
         let scenario = Scenario {
             until: match scenario.until {
                 Until::Elapsed(_) => Until::Elapsed(LOOK),
-                Until::Turns(turns) => Until::Turns(turns.div_ceil(4).max(scenario.connections as u64)),
+                Until::Turns(turns) => Until::Turns(scenario.fewer(turns)),
             },
             ..*scenario
         };
         self.prepared.renew(&scenario, salt + (age << 12));
-        let target = self.running.target;
-        let measured = self
-            .prepared
+        let target = &self.running.target;
+        self.prepared
             .closed(target, scenario.connections, scenario.until)
-            .await?;
+            .await
+    }
+
+    /// Turns in a second.
+    async fn pace(&mut self, scenario: &Scenario, salt: u64, age: u64) -> io::Result<f64> {
+        let measured = self.looked(scenario, salt, age).await?;
         Ok(measured.turns as f64 / measured.wall)
     }
 
@@ -139,10 +161,10 @@ impl One {
         other: Server,
         server: &Server,
         scenario: &Scenario,
-        home: &Path,
+        home: (&Path, Option<&Identity>),
         salt: u64,
     ) -> io::Result<One> {
-        let rate = self.looked(scenario, salt, 1).await?;
+        let rate = self.pace(scenario, salt, 1).await?;
         let One {
             name,
             running,
@@ -152,12 +174,12 @@ impl One {
         drop(running);
         let mut one = One {
             name: other.name(),
-            running: other.start(home)?,
+            running: other.start(home.0, home.1)?,
             prepared,
         };
-        if one.looked(scenario, salt, 2).await? < rate {
+        if one.pace(scenario, salt, 2).await? < rate {
             drop(one.running);
-            one.running = server.start(home)?;
+            one.running = server.start(home.0, home.1)?;
             one.name = name;
         }
         Ok(one)
@@ -168,9 +190,27 @@ impl One {
 async fn half_of_the_slowest(running: &mut [One], scenario: &Scenario, salt: u64) -> io::Result<f64> {
     let mut slowest = f64::INFINITY;
     for one in running {
-        slowest = slowest.min(one.looked(scenario, salt, 3).await?);
+        slowest = slowest.min(one.pace(scenario, salt, 3).await?);
     }
     Ok(slowest / 2.0)
+}
+
+/// How often each server syncs in a turn, in one more look; nothing where it cannot be counted.
+async fn syncs(running: &mut [One], scenario: &Scenario, salt: u64) -> io::Result<Option<Vec<f64>>> {
+    let mut all = Vec::new();
+    for one in running {
+        let process = one.running.target.process.unwrap_or_default();
+        let counts = match Syncs::of(process) {
+            Ok(counts) => counts,
+            Err(why) => {
+                eprintln!("syncs are NOT COUNTED: {why}");
+                return Ok(None);
+            }
+        };
+        let measured = one.looked(scenario, salt, 4).await?;
+        all.push(counts.counted()? as f64 / measured.turns as f64);
+    }
+    Ok(Some(all))
 }
 
 /// Measures a scenario on the servers that can be asked it. `progress` is told each row.
@@ -187,18 +227,21 @@ pub async fn compare(
 ) -> io::Result<Compared> {
     let until = match scenario.until {
         Until::Elapsed(time) => Until::Elapsed(time.mul_f64(plan.share)),
+        Until::Turns(turns) if plan.share < 0.25 => Until::Turns(scenario.fewer(turns)),
         turns @ Until::Turns(_) => turns,
     };
     let scenario = Scenario { until, ..*scenario };
+    let identity = scenario.is_tls.then(Identity::new).transpose()?;
+    let identity = identity.as_ref();
     let mut running = Vec::new();
     for server in servers.iter().filter(|server| can(server, &scenario)) {
         let home = directory.join(server.name().replace([' ', '='], "-"));
-        let mut started = server.start(&home)?;
+        let mut started = server.start(&home, identity)?;
         if matches!(server, Server::Floor(_)) {
             // It reads its files when it starts.
             scenario.prepare(&mut started.shelf(), salt).await?;
             drop(started);
-            started = server.start(&home)?;
+            started = server.start(&home, identity)?;
         }
         let prepared = scenario.prepare(&mut started.shelf(), salt).await?;
         let mut one = One {
@@ -206,8 +249,8 @@ pub async fn compare(
             running: started,
             prepared,
         };
-        if let Some(other) = plan.gogc.and_then(|gogc| server.with_gogc(gogc)) {
-            one = one.or(other, server, &scenario, &home, salt).await?;
+        if let Some(other) = server.otherwise(plan.gogc) {
+            one = one.or(other, server, &scenario, (&home, identity), salt).await?;
         }
         running.push(one);
     }
@@ -219,14 +262,17 @@ pub async fn compare(
         scenario: scenario.name.to_owned(),
         about: scenario.about.to_owned(),
         servers: vec![Vec::new(); running.len()],
+        sealing: None,
+        syncs: None,
     };
+    let mut sealing = Vec::new();
     for round in 0..plan.rounds {
         for step in 0..running.len() {
             // Each begins a round in turn.
             let at = (round + step) % running.len();
             let one = &mut running[at];
             one.prepared.renew(&scenario, salt + ((round as u64 + 1) << 8));
-            let (target, connections) = (one.running.target, scenario.connections);
+            let (target, connections) = (&one.running.target, scenario.connections);
             let measured = match (rate, until) {
                 (Some(rate), Until::Elapsed(lasting)) => {
                     one.prepared.open(target, connections, rate, lasting).await?
@@ -237,7 +283,14 @@ pub async fn compare(
             progress(&row);
             compared.servers[at].push(row);
         }
+        if scenario.is_tls {
+            sealing.push(floor::sealing()?);
+        }
     }
+    if scenario.kind == Kind::PushImages {
+        compared.syncs = syncs(&mut running, &scenario, salt).await?;
+    }
+    compared.sealing = scenario.is_tls.then(|| Spread::of(sealing.into_iter()).median);
     Ok(compared)
 }
 

@@ -3,17 +3,16 @@
 use std::io;
 use std::net::SocketAddr;
 
-use rustix::net::{RecvFlags, recv};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
+use std::sync::Arc;
 
+use rustls::ClientConfig;
+
+use super::Target;
 use super::content::{INDEX, MANIFEST};
+use super::wire::{MOST, Wire};
 
 /// Bytes of a head, with what comes behind it in one piece.
 const HEAD: usize = 16 << 10;
-
-/// Bytes that are dropped at once, at most.
-const DROP: usize = 1 << 20;
 
 /// A request whose head is made.
 #[derive(Clone, Debug)]
@@ -81,7 +80,8 @@ impl Head {
 /// A connection to a server, made anew when the server has closed it.
 pub struct Connection {
     address: SocketAddr,
-    stream: Option<TcpStream>,
+    tls: Option<Arc<ClientConfig>>,
+    stream: Option<Wire>,
     /// What was received and not yet used: a head, and what came with it.
     buffer: Vec<u8>,
     used: usize,
@@ -93,14 +93,15 @@ pub struct Connection {
 
 impl Connection {
     /// Not connected until the first request.
-    pub fn to(address: SocketAddr) -> Self {
+    pub fn to(target: &Target) -> Self {
         Connection {
-            address,
+            address: target.address,
+            tls: target.tls.clone(),
             stream: None,
             buffer: vec![0; HEAD],
             used: 0,
             filled: 0,
-            sink: vec![0; DROP],
+            sink: vec![0; MOST],
             requests: 0,
         }
     }
@@ -144,8 +145,7 @@ impl Connection {
     async fn send(&mut self, request: &Request, body: &[&[u8]]) -> io::Result<Head> {
         self.requests += 1;
         if self.stream.is_none() {
-            let stream = TcpStream::connect(self.address).await?;
-            stream.set_nodelay(true)?;
+            let stream = Wire::connect(self.address, self.tls.as_ref()).await?;
             (self.stream, self.used, self.filled) = (Some(stream), 0, 0);
         }
         let stream = self.stream.as_mut().expect("there is one");
@@ -230,7 +230,7 @@ impl Connection {
         let mut left = length - here as u64;
         let stream = self.stream.as_mut().expect("there is one");
         while left > 0 {
-            let most = left.min(DROP as u64) as usize;
+            let most = left.min(MOST as u64) as usize;
             let sink = &mut self.sink[..most];
             let taken = match &mut kept {
                 Some(kept) => {
@@ -238,18 +238,7 @@ impl Connection {
                     kept.extend_from_slice(&sink[..taken]);
                     taken
                 }
-                None => {
-                    stream
-                        .async_io(Interest::READABLE, || {
-                            Ok(recv(
-                                stream_fd(&*stream),
-                                &mut *sink,
-                                RecvFlags::TRUNC | RecvFlags::DONTWAIT,
-                            )?
-                            .1)
-                        })
-                        .await?
-                }
+                None => stream.drop_some(sink).await?,
             };
             if taken == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -289,10 +278,6 @@ impl Connection {
             self.fill().await?;
         }
     }
-}
-
-fn stream_fd(stream: &TcpStream) -> std::os::fd::BorrowedFd<'_> {
-    std::os::fd::AsFd::as_fd(stream)
 }
 
 fn understood(response: &httparse::Response<'_, '_>, is_head: bool) -> io::Result<Head> {

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use super::beside::Beside;
 use super::compare::{Compared, Figure, Spread};
 use super::servers::Server;
+use super::tls::CIPHER_SUITE;
 
 /// The chart's file beside the document.
 pub const CHART: &str = "benchmarks.svg";
@@ -47,7 +49,7 @@ fn with_spread(spread: Spread) -> String {
 }
 
 /// The document.
-pub fn markdown(all: &[Compared], about: &About) -> String {
+pub fn markdown(all: &[Compared], beside: &Beside, about: &About) -> String {
     let mut text = format!(
         "# What berth and its peers answer, and at what cost\n\n\
          Written by `{}`, on {}. Every figure is the median of {} rounds, in which the servers took turns; ratios are those of berth to the other in the \
@@ -63,16 +65,33 @@ pub fn markdown(all: &[Compared], about: &About) -> String {
     }
     text.push_str(
         "\nAll sync what is pushed before they acknowledge it, apart from nginx, which takes no pushes; the floor receives, hashes, writes and \
-         syncs, and serves from memory. \"GOGC\" beside a name says that the server was faster with it.\n\n## Figures\n",
+         syncs, and serves from memory; under TLS it is one that serves files with no HTTP or TLS library in between. \"GOGC\" or \"nopush=off\" (nginx without tcp_nopush) beside a name says that the server was \
+         faster with it.\n\n## Figures\n",
     );
     for compared in all {
         table(&mut text, compared);
     }
+    text.push_str(&beside.markdown());
     text.push_str("\n## Configurations\n");
     for server in &about.servers {
-        if let Some(configuration) = server.configuration() {
+        if let Some(configuration) = server.configuration(false) {
             let _infallible = write!(text, "\n### {}\n\n```\n{configuration}```\n", server.name());
         }
+    }
+    if all.iter().any(|compared| compared.sealing.is_some()) {
+        let _infallible = write!(
+            text,
+            "\n### Under TLS\n\nAll speak TLS 1.3 with {CIPHER_SUITE}, since the client offers no other, and show a certificate of the tool's (ECDSA, \
+             P-256). What is configured beside the above:\n\n```\n"
+        );
+        for server in &about.servers {
+            let both = [false, true].map(|is_tls| server.configuration(is_tls).unwrap_or_default());
+            let known: Vec<_> = both[0].lines().collect();
+            for line in both[1].lines().filter(|line| !known.contains(line)) {
+                let _infallible = writeln!(text, "{:<16}{line}", server.name());
+            }
+        }
+        text.push_str("```\n");
     }
     text
 }
@@ -85,9 +104,12 @@ fn table(text: &mut String, compared: &Compared) {
     let _infallible = write!(
         text,
         "\n### {}\n\n{}{offered}.\n\n\
-         | server | req/s | MB/s | {unit} | p50 ms | p99 ms | anonymous MiB | berth's rate / its | berth's CPU / its | its p99 / berth's |\n\
-         |---|---|---|---|---|---|---|---|---|---|\n",
-        compared.scenario, compared.about
+         | server | req/s | MB/s | {unit} | p50 ms | p99 ms | anonymous MiB | berth's rate / its | berth's CPU / its | its p99 / berth's |{}\n\
+         |---|---|---|---|---|---|---|---|---|---|{}\n",
+        compared.scenario,
+        compared.about,
+        compared.syncs.as_ref().map_or("", |_| " syncs / image |"),
+        compared.syncs.as_ref().map_or("", |_| "---|"),
     );
     let rate: Figure = |row| row.requests_per_second;
     for at in 0..compared.servers.len() {
@@ -101,9 +123,11 @@ fn table(text: &mut String, compared: &Compared) {
                 1.0 / compared.ratio(at, |row| row.measured.p99).median
             ),
         };
+        let syncs = compared.syncs.as_ref();
+        let syncs = syncs.map_or_else(String::new, |syncs| format!(" {:.2} |", syncs[at]));
         let _infallible = writeln!(
             text,
-            "| {} | {:.0} | {:.0} | {:.4} | {:.2} | {:.2} | {:.1} | {ratios} |",
+            "| {} | {:.0} | {:.0} | {:.4} | {:.2} | {:.2} | {:.1} | {ratios} |{syncs}",
             compared.name(at),
             figure(rate),
             figure(|row| row.megabytes_per_second),
@@ -113,7 +137,28 @@ fn table(text: &mut String, compared: &Compared) {
             figure(|row| row.measured.anonymous_mib),
         );
     }
+    if compared.syncs.is_some() {
+        text.push_str(
+            "\nSyncs are calls of fsync, fdatasync, sync_file_range, syncfs and sync, and writes to files that are opened with O_DSYNC; the kernel \
+             counted them in one more look of a second, without stopping the server.\n",
+        );
+    }
+    if let Some(sealing) = compared.sealing {
+        let least = compared.floor_of_tls().map_or_else(String::new, |(floor, reached)| {
+            format!(
+                " The floor does nothing but copy a file's bytes out of the page cache, seal them in place and copy them into the socket, and takes \
+                 {floor:.4}, which is **{reached:.2}** of what berth takes (to reach: {REACHED})."
+            )
+        });
+        let _infallible = write!(
+            text,
+            "\nSealing a GiB in records of 16 KiB, by itself and in place, with the library that berth has, took {sealing:.4} CPU-s in this run.{least}\n",
+        );
+    }
 }
+
+/// What the floor takes under TLS is to be no less than this part of what berth takes.
+const REACHED: f64 = 0.85;
 
 /// Where things are in the chart, in pixels.
 const LEFT: f64 = 190.0;
@@ -162,6 +207,7 @@ pub fn chart(all: &[Compared]) -> String {
         );
         for at in 1..compared.servers.len() {
             let name = compared.name(at).split(" GOGC").next().unwrap_or_default();
+            let name = name.split(" nopush").next().unwrap_or_default();
             let number = names.iter().position(|known| known == name).unwrap_or_else(|| {
                 names.push(name.to_owned());
                 names.len() - 1

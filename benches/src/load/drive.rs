@@ -124,7 +124,7 @@ impl Counts {
 /// # Errors
 /// If a turn fails.
 pub async fn closed(
-    target: Target,
+    target: &Target,
     connections: usize,
     until: Until,
     turn: impl AsyncFn(&mut Connection, u64) -> io::Result<u64>,
@@ -145,7 +145,7 @@ pub async fn closed(
 /// # Errors
 /// If a turn fails.
 pub async fn open(
-    target: Target,
+    target: &Target,
     connections: usize,
     rate: f64,
     lasting: Duration,
@@ -160,7 +160,7 @@ pub async fn open(
 /// Takes turns on whichever connection is free, each from the moment that it `begins`, until one does not. Latencies count from
 /// then.
 async fn drive(
-    target: Target,
+    target: &Target,
     connections: usize,
     offered: Option<f64>,
     begins: impl Fn(u64) -> Option<Instant>,
@@ -170,7 +170,7 @@ async fn drive(
     let meter = target.process.map(Meter::of).transpose()?;
     let began = Instant::now();
     let one = async || {
-        let mut connection = Connection::to(target.address);
+        let mut connection = Connection::to(target);
         while let Some(since) = begins(next.get()) {
             let number = next.replace(next.get() + 1);
             // A timer is for what is to come: for what is due it would take until its next tick.

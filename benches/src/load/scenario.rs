@@ -53,6 +53,8 @@ pub struct Scenario {
     pub until: Until,
     /// What it is, for people.
     pub about: &'static str,
+    /// Whether over TLS.
+    pub is_tls: bool,
 }
 
 const fn scenario(
@@ -68,13 +70,21 @@ const fn scenario(
         connections,
         until,
         about,
+        is_tls: false,
+    }
+}
+
+const fn over_tls(scenario: Scenario) -> Scenario {
+    Scenario {
+        is_tls: true,
+        ..scenario
     }
 }
 
 const SECONDS: Until = Until::Elapsed(Duration::from_secs(5));
 
 /// All of them.
-pub const SCENARIOS: [Scenario; 22] = [
+pub const SCENARIOS: [Scenario; 24] = [
     scenario(
         "blob-get-1g",
         Kind::BlobGet(1024 * MIB),
@@ -89,6 +99,20 @@ pub const SCENARIOS: [Scenario; 22] = [
         Until::Turns(16),
         "1 GiB, eight streams",
     ),
+    over_tls(scenario(
+        "blob-get-1g-tls",
+        Kind::BlobGet(1024 * MIB),
+        1,
+        Until::Turns(4),
+        "1 GiB over TLS 1.3, one stream",
+    )),
+    over_tls(scenario(
+        "blob-get-1g-tls-8",
+        Kind::BlobGet(1024 * MIB),
+        8,
+        Until::Turns(16),
+        "1 GiB over TLS 1.3, eight streams",
+    )),
     scenario("blob-get-1m", Kind::BlobGet(MIB), 16, SECONDS, "1 MiB"),
     scenario("blob-get-64k", Kind::BlobGet(64 * KIB), 64, SECONDS, "64 KiB"),
     scenario("blob-get-4k", Kind::BlobGet(4 * KIB), 64, SECONDS, "4 KiB"),
@@ -215,6 +239,11 @@ impl Scenario {
         )
     }
 
+    /// A quarter of so many turns, but one for each connection.
+    pub(super) fn fewer(&self, turns: u64) -> u64 {
+        turns.div_ceil(4).max(self.connections as u64)
+    }
+
     /// Adds what is needed to a server, once. `salt` makes what is pushed in a measurement different from what was pushed in
     /// another.
     ///
@@ -279,7 +308,7 @@ impl Prepared {
     ///
     /// # Errors
     /// If the server refuses anything, or a connection fails.
-    pub async fn closed(&self, target: Target, connections: usize, until: Until) -> io::Result<Measured> {
+    pub async fn closed(&self, target: &Target, connections: usize, until: Until) -> io::Result<Measured> {
         closed(
             target,
             connections,
@@ -295,7 +324,7 @@ impl Prepared {
     /// As [`closed`](Prepared::closed).
     pub async fn open(
         &self,
-        target: Target,
+        target: &Target,
         connections: usize,
         rate: f64,
         lasting: Duration,

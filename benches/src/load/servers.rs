@@ -1,5 +1,4 @@
-//! Servers to compare: each in a process of its own, on a directory of its own, configured as its makers advise for speed where
-//! that costs no safety. Access logs are off everywhere; what each syncs is said beside its name.
+//! Servers to compare: each in a process of its own, on a directory of its own.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,14 +10,13 @@ use std::time::{Duration, Instant};
 use trials::server::Berth;
 
 use super::Target;
+use super::configurations;
 use super::connection::Connection;
 use super::fill::Shelf;
+use super::tls::{Files, Identity};
 
 /// How long a server may take until it answers.
 const START: Duration = Duration::from_secs(30);
-
-/// Nothing else is to work in the background, and no request has its line in the log, as with the peers.
-const BERTH: [&str; 4] = ["--set", "scrub.interval=off", "--set", "log.level=warn"];
 
 /// A server, and where its program is.
 #[derive(Clone, Debug)]
@@ -39,7 +37,13 @@ pub enum Server {
     /// zot, which syncs what is pushed if it is told to commit.
     Zot(PathBuf),
     /// nginx with `sendfile` and open files cached, on the same bytes as files.
-    Nginx(PathBuf),
+    Nginx {
+        /// The program.
+        program: PathBuf,
+        /// Whether it holds back what does not fill a packet: better for short bodies, but the last piece of a part of a file may then
+        /// wait for the client's acknowledgement, since a packet on loopback is of 64 KiB.
+        nopush: bool,
+    },
     /// The bare handler of [`floor`](super::floor), by this very program's `floor` command.
     Floor(PathBuf),
 }
@@ -53,8 +57,17 @@ pub struct Running {
 }
 
 enum Process {
-    Berth(#[expect(dead_code, reason = "ended when dropped")] Berth),
+    Berth(Berth),
     Child(Child),
+}
+
+impl Process {
+    fn id(&self) -> u32 {
+        match self {
+            Process::Berth(berth) => berth.id(),
+            Process::Child(child) => child.id(),
+        }
+    }
 }
 
 impl Drop for Process {
@@ -85,7 +98,8 @@ impl Server {
                 ..
             } => format!("{name} GOGC={gogc}"),
             Server::Zot(_) => "zot".to_owned(),
-            Server::Nginx(_) => "nginx".to_owned(),
+            Server::Nginx { nopush: true, .. } => "nginx".to_owned(),
+            Server::Nginx { nopush: false, .. } => "nginx nopush=off".to_owned(),
             Server::Floor(_) => "floor".to_owned(),
         }
     }
@@ -95,8 +109,8 @@ impl Server {
         let (program, argument) = match self {
             Server::Berth(program) | Server::Before(program) => (program, "--version"),
             Server::Distribution { program, .. } | Server::Zot(program) => (program, "--version"),
-            Server::Nginx(program) => (program, "-v"),
-            Server::Floor(_) => return "hyper, from memory".to_owned(),
+            Server::Nginx { program, .. } => (program, "-v"),
+            Server::Floor(_) => return "hyper, from memory; under TLS neither".to_owned(),
         };
         let said = Command::new(program).arg(argument).output();
         said.map(|said| {
@@ -114,59 +128,69 @@ impl Server {
         .unwrap_or_else(|why| why.to_string())
     }
 
-    /// The same with this `GOGC`, if it is written in Go.
-    pub fn with_gogc(&self, gogc: u32) -> Option<Server> {
+    /// The same in another configuration, which is better for some loads and worse for others: with this `GOGC` if it is written in Go,
+    /// or nginx without `tcp_nopush`.
+    pub fn otherwise(&self, gogc: Option<u32>) -> Option<Server> {
         match self {
             Server::Distribution { program, name, .. } => Some(Server::Distribution {
                 program: program.clone(),
                 name,
-                gogc: Some(gogc),
+                gogc: Some(gogc?),
+            }),
+            Server::Nginx { program, .. } => Some(Server::Nginx {
+                program: program.clone(),
+                nopush: false,
             }),
             _ => None,
         }
     }
 
-    /// How it is configured, where that is a text.
-    pub fn configuration(&self) -> Option<String> {
+    /// How it is configured, under TLS or without, where that is a text.
+    pub fn configuration(&self, is_tls: bool) -> Option<String> {
         let (directory, address) = (
             Path::new("DIRECTORY"),
             SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)),
         );
+        let files = is_tls.then(|| Files::below(directory));
+        let tls = files.as_ref();
         match self {
-            Server::Berth(_) | Server::Before(_) => Some(format!("berth serve {}\n", BERTH.join(" "))),
-            Server::Distribution { .. } => Some(distribution(directory, address)),
-            Server::Zot(_) => Some(zot(directory, address)),
-            Server::Nginx(_) => Some(nginx(directory, &directory.join("root"), address)),
+            Server::Berth(_) | Server::Before(_) => {
+                Some(format!("berth serve {}\n", configurations::berth(tls).join(" ")))
+            }
+            Server::Distribution { .. } => Some(configurations::distribution(directory, address, tls)),
+            Server::Zot(_) => Some(configurations::zot(directory, address, tls)),
+            Server::Nginx { nopush, .. } => {
+                let root = directory.join("root");
+                Some(configurations::nginx(directory, &root, address, tls, *nopush))
+            }
             Server::Floor(_) => None,
         }
     }
 
     /// Whether it serves files, which are written where they are served from, and takes no content over the wire.
     pub fn is_of_files(&self) -> bool {
-        matches!(self, Server::Nginx(_) | Server::Floor(_))
+        matches!(self, Server::Nginx { .. } | Server::Floor(_))
     }
 
-    /// Starts it on a directory that is its own.
+    /// Starts it on a directory that is its own, with a certificate or without TLS.
     ///
     /// # Errors
     /// If it does not start.
-    pub fn start(&self, directory: &Path) -> io::Result<Running> {
+    pub fn start(&self, directory: &Path, identity: Option<&Identity>) -> io::Result<Running> {
         fs::create_dir_all(directory)?;
-        let (target, process, files) = match self {
+        let tls = identity.map(|identity| identity.write(directory)).transpose()?;
+        let tls = tls.as_ref();
+        let (address, process, files) = match self {
             Server::Berth(program) | Server::Before(program) => {
                 let berth = Berth::start_with(program, directory, |command| {
-                    command.args(BERTH);
+                    command.args(configurations::berth(tls));
                 })?;
-                let target = Target {
-                    address: berth.address,
-                    process: Some(berth.id()),
-                };
-                (target, Process::Berth(berth), None)
+                (berth.address, Process::Berth(berth), None)
             }
             Server::Distribution { program, gogc, .. } => {
                 let address = free()?;
                 let config = directory.join("config.yml");
-                fs::write(&config, distribution(directory, address))?;
+                fs::write(&config, configurations::distribution(directory, address, tls))?;
                 let mut command = Command::new(program);
                 command
                     .arg("serve")
@@ -175,27 +199,27 @@ impl Server {
                 if let Some(gogc) = gogc {
                     command.env("GOGC", gogc.to_string());
                 }
-                let (target, child) = spawn(&mut command, address)?;
-                (target, Process::Child(child), None)
+                (address, Process::Child(spawn(&mut command, address)?), None)
             }
             Server::Zot(program) => {
                 let address = free()?;
                 let config = directory.join("config.json");
-                fs::write(&config, zot(directory, address))?;
+                fs::write(&config, configurations::zot(directory, address, tls))?;
                 let mut command = Command::new(program);
                 command.arg("serve").arg(&config);
-                let (target, child) = spawn(&mut command, address)?;
-                (target, Process::Child(child), None)
+                (address, Process::Child(spawn(&mut command, address)?), None)
             }
-            Server::Nginx(program) => {
+            Server::Nginx { program, nopush } => {
                 let (address, root) = (free()?, directory.join("root"));
                 fs::create_dir_all(&root)?;
                 let config = directory.join("nginx.conf");
-                fs::write(&config, nginx(directory, &root, address))?;
+                fs::write(
+                    &config,
+                    configurations::nginx(directory, &root, address, tls, *nopush),
+                )?;
                 let mut command = Command::new(program);
                 command.arg("-c").arg(&config).arg("-p").arg(directory);
-                let (target, child) = spawn(&mut command, address)?;
-                (target, Process::Child(child), Some(root))
+                (address, Process::Child(spawn(&mut command, address)?), Some(root))
             }
             Server::Floor(program) => {
                 let root = directory.join("root");
@@ -206,20 +230,27 @@ impl Server {
                     .arg(&root)
                     .arg("--pushed")
                     .arg(directory.join("pushed"));
+                if let Some(tls) = tls {
+                    command.arg("--certificate").arg(&tls.certificate);
+                    command.arg("--key").arg(&tls.key);
+                }
                 let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
                 let mut line = String::new();
                 BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line)?;
                 let process = Process::Child(child);
-                let address = line.trim().parse().map_err(io::Error::other)?;
-                let id = match &process {
-                    Process::Child(child) => Some(child.id()),
-                    Process::Berth(_) => None,
-                };
-                (Target { address, process: id }, process, Some(root))
+                (
+                    line.trim().parse().map_err(io::Error::other)?,
+                    process,
+                    Some(root),
+                )
             }
         };
         Ok(Running {
-            target,
+            target: Target {
+                address,
+                process: Some(process.id()),
+                tls: identity.map(|identity| identity.client.clone()),
+            },
             files,
             _process: process,
         })
@@ -231,7 +262,7 @@ impl Running {
     pub fn shelf(&self) -> Shelf {
         match &self.files {
             Some(root) => Shelf::Files(root.clone()),
-            None => Shelf::Registry(Box::new(Connection::to(self.target.address))),
+            None => Shelf::Registry(Box::new(Connection::to(&self.target))),
         }
     }
 }
@@ -242,7 +273,7 @@ fn free() -> io::Result<SocketAddr> {
 }
 
 /// Starts a server that listens at this address, and waits until it answers.
-fn spawn(command: &mut Command, address: SocketAddr) -> io::Result<(Target, Child)> {
+fn spawn(command: &mut Command, address: SocketAddr) -> io::Result<Child> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -265,10 +296,10 @@ fn spawn(command: &mut Command, address: SocketAddr) -> io::Result<(Target, Chil
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let process = Some(child.id());
-    Ok((Target { address, process }, child))
+    Ok(child)
 }
 
+/// Whether it answers: under TLS what speaks no TLS is answered too, if only that it is to.
 fn answers(address: SocketAddr) -> bool {
     let ask = || {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
@@ -277,77 +308,4 @@ fn answers(address: SocketAddr) -> bool {
         stream.read_exact(&mut [0; 12])
     };
     ask().is_ok()
-}
-
-fn distribution(directory: &Path, address: SocketAddr) -> String {
-    let root = directory.join("data");
-    format!(
-        "version: 0.1
-log:
-  level: error
-  accesslog:
-    disabled: true
-storage:
-  filesystem:
-    rootdirectory: {}
-    maxthreads: 100
-  cache:
-    blobdescriptor: inmemory
-  delete:
-    enabled: true
-  maintenance:
-    uploadpurging:
-      enabled: false
-http:
-  addr: {address}
-",
-        root.display()
-    )
-}
-
-fn zot(directory: &Path, address: SocketAddr) -> String {
-    let root = directory.join("data");
-    format!(
-        r#"{{
-  "distSpecVersion": "1.1.1",
-  "storage": {{ "rootDirectory": "{}", "commit": true, "gc": false }},
-  "http": {{ "address": "{}", "port": "{}" }},
-  "log": {{ "level": "error" }}
-}}
-"#,
-        root.display(),
-        address.ip(),
-        address.port()
-    )
-}
-
-fn nginx(directory: &Path, root: &Path, address: SocketAddr) -> String {
-    let (directory, root) = (directory.display(), root.display());
-    format!(
-        "daemon off;
-worker_processes auto;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log crit;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off;
-  default_type application/octet-stream;
-  types {{ }}
-  sendfile on;
-  tcp_nopush on;
-  keepalive_requests 1000000000;
-  open_file_cache max=10000 inactive=1h;
-  open_file_cache_valid 1h;
-  client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy;
-  fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi;
-  scgi_temp_path {directory}/scgi;
-  server {{
-    listen {address};
-    root {root};
-  }}
-}}
-"
-    )
 }

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use registry_core::store::collection::{Found, Query, Record};
 use registry_core::{Result, Runtime, Timestamp};
 
-use crate::error::AccountError;
 use crate::credentials::PasswordHashing;
+use crate::error::AccountError;
 use crate::secret::Secret;
 use crate::snapshots::Snapshots;
 use crate::tables::Tables;

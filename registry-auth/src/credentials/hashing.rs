@@ -61,10 +61,7 @@ impl HashingPool {
         Ok(HashingPool(send))
     }
 
-    async fn run<T: Send + 'static>(
-        &self,
-        hash: impl FnOnce(&Argon2id) -> T + Send + 'static,
-    ) -> Result<T> {
+    async fn run<T: Send + 'static>(&self, hash: impl FnOnce(&Argon2id) -> T + Send + 'static) -> Result<T> {
         let (send, receive) = oneshot::channel();
         let job: Job = Box::new(move |argon2id| {
             // Who has left in the meantime needs no hash.
@@ -107,7 +104,8 @@ impl PasswordHashing for HashingPool {
 
     async fn verify(&self, password: &str, hash: &str) -> Result<bool> {
         let (password, hash) = (Zeroizing::new(password.to_owned()), hash.to_owned());
-        self.run(move |argon2id| argon2id.verify_here(&password, &hash)).await?
+        self.run(move |argon2id| argon2id.verify_here(&password, &hash))
+            .await?
     }
 }
 

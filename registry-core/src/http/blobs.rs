@@ -1,11 +1,11 @@
 //! Blobs: end-2 and end-10.
 
 use http::StatusCode;
-use http::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG};
+use http::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE};
 use serde_json::json;
 
 use super::body::Body;
-use super::condition::{EntityTags, entity_tag};
+use super::condition::EntityTags;
 use super::respond::{Answer, CONTENT_DIGEST, Refused, Reply};
 use super::service::Service;
 use crate::context::Context;
@@ -22,10 +22,7 @@ pub(super) fn location(repository: &RepositoryName, digest: &Digest) -> String {
 }
 
 fn describe(status: StatusCode, digest: &Digest) -> Reply {
-    Reply::new(status)
-        .header(CONTENT_DIGEST, digest.to_string())
-        .header(ETAG, entity_tag(digest))
-        .header(ACCEPT_RANGES, "bytes")
+    Reply::new(status).named(digest).fixed(ACCEPT_RANGES, "bytes")
 }
 
 impl Service {
@@ -36,12 +33,12 @@ impl Service {
         digest: &Digest,
         unless: Option<&EntityTags>,
     ) -> Answer {
-        let info = self.registry.stat_blob(ctx, repository, digest).await?;
+        let info = self.registry().stat_blob(ctx, repository, digest).await?;
         if unless.is_some_and(|tags| tags.contain(digest)) {
             return Ok(describe(StatusCode::NOT_MODIFIED, digest).done());
         }
         Ok(describe(StatusCode::OK, digest)
-            .header(CONTENT_TYPE, OCTETS)
+            .fixed(CONTENT_TYPE, OCTETS)
             .length(info.size)
             .done())
     }
@@ -57,7 +54,7 @@ impl Service {
         if unless.is_some_and(|tags| tags.contain(digest)) {
             return self.stat_blob(ctx, repository, digest, unless).await;
         }
-        let blob = match self.registry.read_blob(ctx, repository, digest, range).await {
+        let blob = match self.registry().read_blob(ctx, repository, digest, range).await {
             Err(error) if error.kind() == ErrorKind::RangeInvalid => {
                 return self.unsatisfiable(ctx, repository, digest, error).await;
             }
@@ -90,7 +87,7 @@ impl Service {
         } else {
             describe(StatusCode::OK, digest)
         };
-        Ok(reply.header(CONTENT_TYPE, OCTETS).body(body))
+        Ok(reply.fixed(CONTENT_TYPE, OCTETS).body(body))
     }
 
     /// The refusal of a range tells the size, so that the client can ask again (RFC 9110 §15.5.17).
@@ -101,7 +98,7 @@ impl Service {
         digest: &Digest,
         error: Error,
     ) -> Answer {
-        let size = self.registry.stat_blob(ctx, repository, digest).await?.size;
+        let size = self.registry().stat_blob(ctx, repository, digest).await?.size;
         let refused = Refused::from(error.with_detail(json!({ "digest": digest, "size": size })));
         Err(refused.header(CONTENT_RANGE, format!("bytes */{size}")))
     }
@@ -112,7 +109,7 @@ impl Service {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Answer {
-        self.registry.delete_blob(ctx, repository, digest).await?;
+        self.registry().delete_blob(ctx, repository, digest).await?;
         Ok(Reply::new(StatusCode::ACCEPTED).done())
     }
 }

@@ -1,7 +1,6 @@
 //! The body of a response: bytes, a part of a file, or a stream; never more of it in memory than one piece.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
@@ -12,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::file_part::FilePart;
+use crate::open_file::OpenFile;
 use crate::registry::ByteStream;
 use crate::runtime::Runtime;
 
@@ -42,7 +42,7 @@ impl Body {
 
     /// A part of a file, read piece by piece and only as fast as it is taken: what the system has in memory at once, and the
     /// rest off the polling threads.
-    pub fn file(file: Arc<File>, range: Range<u64>, runtime: Arc<dyn Runtime>) -> Self {
+    pub fn file(file: Arc<OpenFile>, range: Range<u64>, runtime: Arc<dyn Runtime>) -> Self {
         Body(Inner::File(FilePart::new(file, range, runtime)))
     }
 
@@ -52,7 +52,7 @@ impl Body {
     }
 
     /// The file and the part of it that this body is, if it is one and nothing of it was read yet.
-    pub fn as_file(&self) -> Option<(&Arc<File>, Range<u64>)> {
+    pub fn as_file(&self) -> Option<(&Arc<OpenFile>, Range<u64>)> {
         match &self.0 {
             Inner::File(part) if part.is_idle() => Some((&part.file, part.left.clone())),
             _ => None,
@@ -63,7 +63,7 @@ impl Body {
     ///
     /// # Errors
     /// The body itself, if it is no file.
-    pub fn into_file(self) -> Result<(Arc<File>, Range<u64>), Body> {
+    pub fn into_file(self) -> Result<(Arc<OpenFile>, Range<u64>), Body> {
         match self.0 {
             Inner::File(part) if part.is_idle() => Ok((part.file, part.left)),
             other => Err(Body(other)),
@@ -174,10 +174,10 @@ mod tests {
         futures_executor::block_on(body.collect()).map(http_body_util::Collected::to_bytes)
     }
 
-    fn file(content: &[u8]) -> Arc<File> {
+    fn file(content: &[u8]) -> Arc<OpenFile> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
-        Arc::new(file)
+        Arc::new(file.into())
     }
 
     #[test]

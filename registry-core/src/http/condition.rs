@@ -3,6 +3,8 @@
 //! No `Last-Modified` is sent, since content named by its digest has no other version; so `If-Modified-Since` and
 //! `If-Unmodified-Since` have nothing to be compared with and are ignored, as RFC 9110 says.
 
+use std::fmt::Write as _;
+
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use http::{HeaderMap, HeaderName};
 
@@ -32,7 +34,11 @@ impl EntityTags {
 
 /// The content's entity tag.
 pub(super) fn entity_tag(digest: &Digest) -> String {
-    format!("\"{digest}\"")
+    let mut tag = String::with_capacity(160);
+    tag.push('"');
+    _ = write!(tag, "{digest}");
+    tag.push('"');
+    tag
 }
 
 fn list(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {

@@ -12,17 +12,18 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_channel::oneshot;
 
+use crate::open_file::OpenFile;
 use crate::runtime::Runtime;
 
 /// How much of a file is read at once, in bytes, while there are few responses that are parts of files. Much costs less for
 /// each byte, but every response has a piece of its own in memory.
-pub(super) const LARGE: usize = 256 << 10;
+pub(super) const LARGE: usize = 1 << 20;
 
 /// The same while there are many, and how long the smallest piece is that is kept to be used again.
 const SMALL: usize = 64 << 10;
 
 /// How many responses are few.
-const FEW: u64 = 16;
+const FEW: u64 = 8;
 
 /// Responses of this process that are parts of files.
 static FILES: AtomicU64 = AtomicU64::new(0);
@@ -31,8 +32,8 @@ static FILES: AtomicU64 = AtomicU64::new(0);
 /// memory that the system gives and takes back.
 static SPARE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
-/// How many spare pieces are kept: 4 MiB of large ones.
-const SPARES: usize = 16;
+/// How many spare pieces are kept: 8 MiB of large ones.
+const SPARES: usize = 8;
 
 /// Counts one of [`FILES`] for as long as it lives.
 struct Counted;
@@ -104,7 +105,7 @@ impl Drop for Piece {
 
 /// The bytes of a file that are still to come.
 pub(super) struct FilePart {
-    pub(super) file: Arc<File>,
+    pub(super) file: Arc<OpenFile>,
     pub(super) left: Range<u64>,
     runtime: Arc<dyn Runtime>,
     reading: Option<oneshot::Receiver<io::Result<Piece>>>,
@@ -112,7 +113,7 @@ pub(super) struct FilePart {
 }
 
 impl FilePart {
-    pub(super) fn new(file: Arc<File>, left: Range<u64>, runtime: Arc<dyn Runtime>) -> Self {
+    pub(super) fn new(file: Arc<OpenFile>, left: Range<u64>, runtime: Arc<dyn Runtime>) -> Self {
         FilePart {
             file,
             left,

@@ -62,7 +62,7 @@ impl Service {
     ) -> Answer {
         let limit = self.page(paging.limit);
         let page = self
-            .registry
+            .registry()
             .list_tags(ctx, repository, paging.after.as_deref(), limit)
             .await?;
         let (tags, last) = entries(&page, limit);
@@ -74,7 +74,7 @@ impl Service {
     pub(super) async fn list_repositories(&self, ctx: &Context, paging: &Paging) -> Answer {
         let limit = self.page(paging.limit);
         let page = self
-            .registry
+            .registry()
             .list_repositories(ctx, paging.after.as_deref(), limit)
             .await?;
         let (names, last) = entries(&page, limit);
@@ -127,7 +127,7 @@ impl Service {
         loop {
             let step = REFERRERS_STEP.min(limit - items.len());
             let page = self
-                .registry
+                .registry()
                 .list_referrers(ctx, repository, subject, artifact_type, after.as_ref(), step)
                 .await?;
             let exhausted = !page.more || page.items.is_empty();

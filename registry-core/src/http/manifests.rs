@@ -1,10 +1,10 @@
 //! Manifests: end-3, end-7 and end-9.
 
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, ETAG};
+use http::header::CONTENT_TYPE;
 
 use super::body::Body;
-use super::condition::{EntityTags, entity_tag};
+use super::condition::EntityTags;
 use super::intake::Intake;
 use super::operation::Operation;
 use super::respond::{Answer, CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Reply};
@@ -16,9 +16,7 @@ use crate::name::{Reference, RepositoryName};
 use crate::registry::{ManifestInfo, PutManifest, WriteOptions};
 
 fn describe(status: StatusCode, info: &ManifestInfo) -> Reply {
-    let reply = Reply::new(status)
-        .header(CONTENT_DIGEST, info.digest.to_string())
-        .header(ETAG, entity_tag(&info.digest));
+    let reply = Reply::new(status).named(&info.digest);
     match status {
         StatusCode::NOT_MODIFIED => reply,
         _ => reply.header(CONTENT_TYPE, &info.media_type),
@@ -33,7 +31,7 @@ impl Service {
         reference: &Reference,
         unless: Option<&EntityTags>,
     ) -> Answer {
-        let info = self.registry.stat_manifest(ctx, repository, reference).await?;
+        let info = self.registry().stat_manifest(ctx, repository, reference).await?;
         if unless.is_some_and(|tags| tags.contain(&info.digest)) {
             return Ok(describe(StatusCode::NOT_MODIFIED, &info).done());
         }
@@ -48,12 +46,12 @@ impl Service {
         unless: Option<&EntityTags>,
     ) -> Answer {
         if let Some(tags) = unless {
-            let info = self.registry.stat_manifest(ctx, repository, reference).await?;
+            let info = self.registry().stat_manifest(ctx, repository, reference).await?;
             if tags.contain(&info.digest) {
                 return Ok(describe(StatusCode::NOT_MODIFIED, &info).done());
             }
         }
-        let manifest = self.registry.get_manifest(ctx, repository, reference).await?;
+        let manifest = self.registry().get_manifest(ctx, repository, reference).await?;
         Ok(describe(StatusCode::OK, &manifest.info).body(Body::bytes(manifest.bytes)))
     }
 
@@ -92,7 +90,7 @@ impl Service {
                 ..WriteOptions::default()
             },
         };
-        let outcome = self.registry.put_manifest(ctx, repository, put).await?;
+        let outcome = self.registry().put_manifest(ctx, repository, put).await?;
         let mut reply = Reply::new(StatusCode::CREATED)
             .location(format!("/v2/{repository}/manifests/{}", outcome.digest))
             .header(CONTENT_DIGEST, outcome.digest.to_string());
@@ -114,8 +112,8 @@ impl Service {
         reference: &Reference,
     ) -> Answer {
         match reference {
-            Reference::Tag(tag) => self.registry.delete_tag(ctx, repository, tag).await?,
-            Reference::Digest(digest) => self.registry.delete_manifest(ctx, repository, digest).await?,
+            Reference::Tag(tag) => self.registry().delete_tag(ctx, repository, tag).await?,
+            Reference::Digest(digest) => self.registry().delete_manifest(ctx, repository, digest).await?,
         }
         Ok(Reply::new(StatusCode::ACCEPTED).done())
     }

@@ -2,19 +2,22 @@
 
 use std::error::Error as StdError;
 
+use bytes::Bytes;
 use http::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
-    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::Body;
+use super::condition::entity_tag;
 use super::path;
 use super::query::Query;
 use super::service::Service;
 use crate::auth::{Access, TokenProblem};
+use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 
 pub(super) const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -35,10 +38,14 @@ const MESSAGE_MAX: usize = 2048;
 /// A response being put together.
 pub(super) struct Reply(Response<Body>);
 
+/// Headers that most responses have, so that their room is made once.
+const HEADERS: usize = 12;
+
 impl Reply {
     pub(super) fn new(status: StatusCode) -> Self {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status;
+        *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
         Reply(response)
     }
 
@@ -56,13 +63,34 @@ impl Reply {
         self
     }
 
+    /// The same with a value that never differs.
+    pub(super) fn fixed(mut self, name: HeaderName, value: &'static str) -> Self {
+        let value = HeaderValue::from_static(value);
+        self.0.headers_mut().append(name, value);
+        self
+    }
+
+    /// What the content is called: its digest, and the same in quotes as its entity tag.
+    pub(super) fn named(self, digest: &Digest) -> Self {
+        let tag = Bytes::from(entity_tag(digest));
+        let plain = tag.slice(1..tag.len() - 1);
+        self.shared(CONTENT_DIGEST, plain).shared(ETAG, tag)
+    }
+
+    fn shared(mut self, name: HeaderName, value: Bytes) -> Self {
+        let value = HeaderValue::from_maybe_shared(value).expect("a digest is sendable");
+        self.0.headers_mut().append(name, value);
+        self
+    }
+
     pub(super) fn location(self, location: impl AsRef<str>) -> Self {
         self.header(LOCATION, location)
     }
 
     /// Announces a length without a body, for HEAD.
-    pub(super) fn length(self, length: u64) -> Self {
-        self.header(CONTENT_LENGTH, length.to_string())
+    pub(super) fn length(mut self, length: u64) -> Self {
+        self.0.headers_mut().insert(CONTENT_LENGTH, length.into());
+        self
     }
 
     pub(super) fn body(mut self, body: Body) -> Response<Body> {
@@ -71,7 +99,7 @@ impl Reply {
     }
 
     pub(super) fn json(self, media_type: &'static str, value: &Value) -> Response<Body> {
-        self.header(CONTENT_TYPE, media_type)
+        self.fixed(CONTENT_TYPE, media_type)
             .body(Body::bytes(value.to_string()))
     }
 
@@ -119,10 +147,10 @@ impl Refused {
 pub(super) fn finish(head: &Parts, request_id: &str, response: Response<Body>) -> Response<Body> {
     let mut reply = Reply(response)
         .header(REQUEST_ID, request_id)
-        .header(X_CONTENT_TYPE_OPTIONS, "nosniff");
+        .fixed(X_CONTENT_TYPE_OPTIONS, "nosniff");
     let path = head.uri.path();
     if path == "/v2" || path.starts_with("/v2/") {
-        reply = reply.header(API_VERSION, "registry/2.0");
+        reply = reply.fixed(API_VERSION, "registry/2.0");
     }
     if let Some(namespace) = namespace(head) {
         reply = reply.header(OCI_NAMESPACE, namespace);
@@ -168,7 +196,7 @@ pub(super) fn refusal(
     log(head, request_id, error);
     let kind = error.kind();
     let status = StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut reply = Reply::new(status).header(CACHE_CONTROL, "no-store");
+    let mut reply = Reply::new(status).fixed(CACHE_CONTROL, "no-store");
     match kind {
         ErrorKind::Unauthorized => {
             let challenge = service.authenticator.challenge(head);

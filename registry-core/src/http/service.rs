@@ -101,6 +101,11 @@ impl Service {
         self
     }
 
+    /// The registry itself: called by way of the `Arc`, which is a registry too, each operation would be a future more.
+    pub(super) fn registry(&self) -> &dyn Registry {
+        &*self.registry
+    }
+
     /// Answers one request.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
     where

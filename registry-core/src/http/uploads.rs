@@ -45,7 +45,7 @@ impl Service {
         repository: &RepositoryName,
         algorithm: Option<Algorithm>,
     ) -> Answer {
-        let status = self.registry.begin_upload(ctx, repository, algorithm).await?;
+        let status = self.registry().begin_upload(ctx, repository, algorithm).await?;
         Ok(progress(StatusCode::ACCEPTED, repository, &status).done())
     }
 
@@ -56,7 +56,7 @@ impl Service {
         digest: &Digest,
         from: &MountFrom,
     ) -> Answer {
-        match self.registry.mount_blob(ctx, repository, digest, from).await? {
+        match self.registry().mount_blob(ctx, repository, digest, from).await? {
             Some(info) => Ok(created(repository, &info.digest).done()),
             None => self.begin_upload(ctx, repository, Some(digest.algorithm())).await,
         }
@@ -71,13 +71,13 @@ impl Service {
         intake: Intake,
     ) -> Answer {
         let begun = self
-            .registry
+            .registry()
             .begin_upload(ctx, repository, Some(digest.algorithm()))
             .await?;
         let unfinished = Unfinished::new(self, ctx, repository, begun.id.clone());
         let (bytes, failure) = intake.stream(chunk.length);
         let finished = self
-            .registry
+            .registry()
             .finish_upload(ctx, repository, &begun.id, chunk.at, bytes, digest)
             .await;
         match finished {
@@ -98,7 +98,7 @@ impl Service {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Answer {
-        let status = self.registry.upload_status(ctx, repository, id).await?;
+        let status = self.registry().upload_status(ctx, repository, id).await?;
         Ok(progress(StatusCode::NO_CONTENT, repository, &status).done())
     }
 
@@ -112,7 +112,7 @@ impl Service {
     ) -> Answer {
         let (bytes, failure) = intake.stream(chunk.length);
         match self
-            .registry
+            .registry()
             .append_upload(ctx, repository, id, chunk.at, bytes)
             .await
         {
@@ -132,7 +132,7 @@ impl Service {
     ) -> Answer {
         let (bytes, failure) = intake.stream(chunk.length);
         match self
-            .registry
+            .registry()
             .finish_upload(ctx, repository, id, chunk.at, bytes, digest)
             .await
         {
@@ -155,7 +155,7 @@ impl Service {
             return Err(error.into());
         }
         let refused = Refused::from(error);
-        Err(match self.registry.upload_status(ctx, repository, id).await {
+        Err(match self.registry().upload_status(ctx, repository, id).await {
             Ok(status) => refused
                 .header(LOCATION, location(repository, id))
                 .header(RANGE, received(&status))
@@ -170,7 +170,7 @@ impl Service {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Answer {
-        self.registry.cancel_upload(ctx, repository, id).await?;
+        self.registry().cancel_upload(ctx, repository, id).await?;
         Ok(Reply::new(StatusCode::NO_CONTENT).done())
     }
 }

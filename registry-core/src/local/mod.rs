@@ -1,5 +1,6 @@
 //! The meaning of push, pull, mount, list and delete, on stores.
 
+mod kept;
 mod upload;
 mod verify;
 
@@ -7,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::context::Context;
 use crate::descriptor::Descriptor;
@@ -23,8 +25,9 @@ use crate::store::{
     BlobRecord, BlobStore, Location, ManifestStore, ManifestWrite, StoreError, UploadStore, is_full,
 };
 
+use kept::Kept;
 pub use verify::{SAMPLE, Verify};
-use verify::{Verdict, Verifier, is_of, is_whole};
+use verify::{Verdict, Verifier, is_of};
 
 /// How a [`LocalRegistry`] behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,9 @@ pub struct Options {
     /// How many reads of other blobs are checked against the digest before they are answered. Inline blobs and
     /// manifests are always checked.
     pub verify: Verify,
+    /// How many bytes of manifests and inline blobs are kept in memory once they were read and found right; zero for
+    /// none. Whether they are there, and whose they are, the records say each time.
+    pub cache: usize,
 }
 
 impl Default for Options {
@@ -42,6 +48,7 @@ impl Default for Options {
         Options {
             inline_max: 16 << 10,
             verify: Verify::default(),
+            cache: 16 << 20,
         }
     }
 }
@@ -55,6 +62,7 @@ pub struct LocalRegistry {
     runtime: Arc<dyn Runtime>,
     options: Options,
     verifier: Arc<Verifier>,
+    kept: Arc<Kept>,
 }
 
 /// The largest manifest that is hashed on the thread that polls: some 0.1 ms.
@@ -76,6 +84,7 @@ impl LocalRegistry {
             runtime,
             options,
             verifier: Arc::default(),
+            kept: Arc::new(Kept::new(options.cache)),
         }
     }
 
@@ -85,7 +94,7 @@ impl LocalRegistry {
         let there = match &record.location {
             Location::Inline => {
                 let bytes = self.manifests.inline_bytes(&record.info.digest).await?;
-                bytes.is_some_and(|bytes| is_whole(record, &bytes))
+                bytes.is_some_and(|bytes| self.is_whole(record, &bytes))
             }
             location => self.blobs.size(location).await.map_err(store_failed)? == Some(record.info.size),
         };
@@ -108,17 +117,25 @@ impl LocalRegistry {
     /// Opens a part of a blob, if its bytes are there and, as far as they are checked, right.
     async fn open(&self, record: &BlobRecord, part: Range<u64>) -> Result<Option<BlobRead>> {
         if record.location == Location::Inline {
-            let bytes = self.manifests.inline_bytes(&record.info.digest).await?;
-            return Ok(bytes
-                .filter(|bytes| is_whole(record, bytes))
-                .map(|bytes| BlobRead::Bytes(bytes.slice(part.start as usize..part.end as usize))));
+            let digest = &record.info.digest;
+            let bytes = match self.kept.get(digest) {
+                Some(kept) if kept.len() as u64 == record.info.size => Some(kept),
+                _ => {
+                    let read = self.manifests.inline_bytes(digest).await?;
+                    read.filter(|bytes| self.is_whole(record, bytes))
+                }
+            };
+            return Ok(
+                bytes.map(|bytes| BlobRead::Bytes(bytes.slice(part.start as usize..part.end as usize)))
+            );
         }
+        let length = part.end - part.start;
         let read = match self.blobs.read(&record.location, part).await {
             Ok(read) => read,
             Err(StoreError::Missing(_)) => return Ok(None),
             Err(why) => return Err(store_failed(why)),
         };
-        if !self.options.verify.asks(&*self.runtime) {
+        if !self.options.verify.asks(&*self.runtime, length, record.info.size) {
             return Ok(Some(read));
         }
         match self.verifier.verify(&self.blobs, &self.runtime, record).await {
@@ -128,14 +145,35 @@ impl LocalRegistry {
         }
     }
 
-    /// Whether a manifest's bytes are the ones that were pushed.
+    /// Whether inline bytes, as they were read, are the blob's. They are few, so this is asked at every turn.
+    fn is_whole(&self, record: &BlobRecord, bytes: &Bytes) -> bool {
+        let digest = record.info.digest;
+        if bytes.len() as u64 != record.info.size {
+            return false;
+        }
+        // To compare is cheaper than to hash.
+        if self.kept.get(&digest).is_some_and(|kept| kept == bytes) {
+            return true;
+        }
+        let is_right = is_of(&digest, bytes);
+        if is_right {
+            self.kept.keep(digest, bytes);
+        }
+        is_right
+    }
+
+    /// Whether a manifest's bytes, as they were read, are the ones that were pushed.
     async fn is_right(&self, manifest: &Manifest) -> bool {
         let digest = manifest.info.digest;
-        if manifest.bytes.len() <= HASHED_AT_ONCE {
-            return is_of(&digest, &manifest.bytes);
-        }
         let bytes = manifest.bytes.clone();
-        blocking(&*self.runtime, move || is_of(&digest, &bytes)).await
+        let is_right = match bytes.len() <= HASHED_AT_ONCE {
+            true => is_of(&digest, &bytes),
+            false => blocking(&*self.runtime, move || is_of(&digest, &bytes)).await,
+        };
+        if is_right {
+            self.kept.keep(digest, &manifest.bytes);
+        }
+        is_right
     }
 
     /// Finds a record with `find` whose bytes are there. A collector or a swap may have been between the record and
@@ -339,6 +377,10 @@ impl Registry for LocalRegistry {
         reference: &Reference,
     ) -> Result<Manifest> {
         self.check(ctx)?;
+        let info = self.manifests.manifest(repository, reference).await?.info;
+        if let Some(bytes) = self.kept.get(&info.digest) {
+            return Ok(Manifest { info, bytes });
+        }
         let manifest = self.manifests.manifest_bytes(repository, reference).await?;
         if !self.is_right(&manifest).await {
             let digest = &manifest.info.digest;

@@ -24,7 +24,7 @@ use crate::store::{BlobRecord, BlobStore, Location, StoreError};
 pub enum Verify {
     /// None. A client that checks digests finds damage; the registry does not learn of it.
     Off,
-    /// One in [`SAMPLE`], by chance.
+    /// One in [`SAMPLE`] of whole blobs, by chance, and of ranges as many fewer as they are shorter.
     #[default]
     Sampled,
     /// Every one: no client is ever sent a byte of a blob that is damaged when it asks.
@@ -32,7 +32,8 @@ pub enum Verify {
 }
 
 /// Of how many reads one is checked when [sampled](Verify::Sampled): so few that the 99th percentile of the time to
-/// the first byte does not show it, and what hashing adds to the work of serving is below one part in a hundred.
+/// the first byte does not show it, and what hashing adds to the work of serving is below one part in a hundred. A range
+/// is checked by hashing the whole blob, so its chance is as much smaller as it is.
 /// By chance rather than by count, since an image of 8 layers would have the same one checked for ever.
 pub const SAMPLE: u32 = 128;
 
@@ -59,11 +60,14 @@ pub(super) struct Verifier {
 }
 
 impl Verify {
-    /// Whether this read is one to check.
-    pub(super) fn asks(self, runtime: &dyn Runtime) -> bool {
+    /// Whether a read of so many of a blob's bytes is one to check.
+    pub(super) fn asks(self, runtime: &dyn Runtime, length: u64, size: u64) -> bool {
         match self {
             Verify::Off => false,
-            Verify::Sampled => runtime.random().is_multiple_of(u128::from(SAMPLE)),
+            Verify::Sampled => {
+                let one_in = u128::from(SAMPLE) * u128::from(size / length.max(1)).max(1);
+                runtime.random().is_multiple_of(one_in)
+            }
             Verify::Full => true,
         }
     }
@@ -91,11 +95,6 @@ impl Verifier {
         }
         check
     }
-}
-
-/// Whether inline bytes are the blob's. They are few, so this is asked at every turn.
-pub(super) fn is_whole(record: &BlobRecord, bytes: &[u8]) -> bool {
-    bytes.len() as u64 == record.info.size && is_of(&record.info.digest, bytes)
 }
 
 /// Whether `bytes` have this digest.

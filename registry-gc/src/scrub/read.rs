@@ -1,6 +1,5 @@
 //! Reading and hashing, a piece at a time, from the disk.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use registry_core::runtime::blocking;
 use registry_core::store::{BlobRecord, Damage, Location, StoreError, forget_cached};
-use registry_core::{BlobRead, ByteStream, Digest, Hasher, Runtime};
+use registry_core::{BlobRead, ByteStream, Digest, Hasher, OpenFile, Runtime};
 use rustix::io::Errno;
 
 use super::pass::{Pass, Stop};
@@ -116,7 +115,7 @@ impl Pass<'_> {
     async fn hash_file(
         &mut self,
         digest: Digest,
-        file: Arc<File>,
+        file: Arc<OpenFile>,
         range: Range<u64>,
     ) -> Result<io::Result<Digest>, Stop> {
         let mut work = (Hasher::new(digest.algorithm()), vec![0; self.pace.piece()]);

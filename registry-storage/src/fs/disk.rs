@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use registry_core::BlobRead;
+use registry_core::{BlobRead, OpenFile};
 use rustix::fs::XattrFlags;
 #[cfg(target_os = "linux")]
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -235,6 +235,6 @@ impl DiskFile for File {
     }
 
     fn into_read(self: Box<Self>, range: Range<u64>) -> io::Result<BlobRead> {
-        Ok(BlobRead::File(Arc::new(*self), range))
+        Ok(BlobRead::File(Arc::new(OpenFile::from(*self)), range))
     }
 }

@@ -10,6 +10,7 @@ pub mod disk;
 mod lock;
 mod mark;
 mod name;
+mod opened;
 mod proven;
 mod session;
 mod sessions;
@@ -37,6 +38,7 @@ use crate::kv::{OpenError, create_and_lock};
 use append::End;
 use disk::{Disk, FileSystem};
 use name::{FileName, Tree};
+use opened::Opened;
 use sessions::Sessions;
 
 /// Bytes in files, arriving and finished. One process at a time may use a directory: it is locked until
@@ -46,6 +48,7 @@ pub struct FsBytes {
     sessions: Arc<Sessions>,
     /// Appends that are going on, which share the memory for buffers.
     appending: Arc<AtomicUsize>,
+    opened: Opened,
     /// Whose bytes these are, if that is known.
     store: Option<StoreId>,
 }
@@ -87,6 +90,7 @@ impl FsBytes {
             runtime,
             sessions: Arc::new(Sessions::new(Tree::new(disk, root, syncs), lock)),
             appending: Arc::default(),
+            opened: Opened::new(),
             store: None,
         }
     }
@@ -147,13 +151,26 @@ impl BlobStore for FsBytes {
     async fn read(&self, location: &Location, range: Range<u64>) -> Result<BlobRead, StoreError> {
         let missing = || StoreError::Missing(location.clone());
         let name = FileName::at(location).ok_or_else(missing)?;
+        if let Some((file, length)) = self.opened.find(&name)
+            && range.start <= range.end
+            && range.end <= length
+        {
+            return Ok(BlobRead::File(file, range));
+        }
         let opened = match self.sessions.tree().read_at_once(&name) {
             Some(opened) => Ok(opened),
-            None => self.run(move |sessions| sessions.tree().read(&name)).await,
+            None => {
+                let name = name.clone();
+                self.run(move |sessions| sessions.tree().read(&name)).await
+            }
         };
         match opened {
             Ok((file, length)) if range.start <= range.end && range.end <= length => {
-                file.into_read(range).map_err(StoreError::Failed)
+                let read = file.into_read(range).map_err(StoreError::Failed)?;
+                if let BlobRead::File(file, _) = &read {
+                    self.opened.keep(name, file);
+                }
+                Ok(read)
             }
             Ok(_too_short) => Err(missing()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
@@ -176,13 +193,18 @@ impl BlobStore for FsBytes {
         let Some(name) = FileName::at(location) else {
             return Ok(());
         };
-        let unlinked = self.run(move |sessions| {
-            sessions.with(&name, |session, tree| {
-                session.end();
-                tree.unlink(&name)
-            })
+        let unlinked = self.run({
+            let name = name.clone();
+            move |sessions| {
+                sessions.with(&name, |session, tree| {
+                    session.end();
+                    tree.unlink(&name)
+                })
+            }
         });
-        unlinked.await.map_err(StoreError::Failed)
+        let unlinked = unlinked.await.map_err(StoreError::Failed);
+        self.opened.forget(&name);
+        unlinked
     }
 
     async fn list(&self, after: Option<&Location>, limit: usize) -> Result<Vec<Location>, StoreError> {

@@ -19,7 +19,7 @@
 //! | 2 | the checksum of `last`, and the store's identity |
 //! | 4 | records of the trash: a version that does not know them would collect what they hold |
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use registry_core::Timestamp;
 use registry_core::store::{Entry, KEY_MAX, KvError, Stamp};
 
@@ -123,6 +123,14 @@ pub(super) fn entry(key: &[u8], stored: &[u8]) -> Result<Entry, KvError> {
         value: Bytes::copy_from_slice(value),
         stamp,
     })
+}
+
+/// The same of what was copied already.
+pub(super) fn entry_of(key: &[u8], stored: Vec<u8>) -> Result<Entry, KvError> {
+    let (stamp, _) = split(key, &stored)?;
+    let mut value = Bytes::from(stored);
+    value.advance(CHECKSUM + STAMP);
+    Ok(Entry { value, stamp })
 }
 
 /// What is stored under an engine's key for a value.

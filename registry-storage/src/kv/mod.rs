@@ -334,7 +334,7 @@ impl Kv for EmbeddedKv {
         }
         let key = layout::record_key(key);
         let stored = self.engine.get(&key)?;
-        stored.map(|stored| layout::entry(&key, &stored)).transpose()
+        stored.map(|stored| layout::entry_of(&key, stored)).transpose()
     }
 
     async fn scan(

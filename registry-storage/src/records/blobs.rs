@@ -120,20 +120,21 @@ impl Records {
             .put(keys::pending(bucket_end - self.lifetimes.bucket, digest), MARK)
     }
 
-    /// Whether a pusher can be told without a write that the blob exists: it is live, and the repository has an edge, or
-    /// a lease that was taken in the current bucket.
-    async fn is_told(
+    /// Whether a pusher can be told without a write that the blob exists: it is live, and belongs to the repository by an
+    /// edge, or by a lease that was taken in the current bucket.
+    fn is_told(
         &self,
         repository: &str,
         digest: &Digest,
         blob: &values::Blob,
+        belonging: Option<&Belonging>,
         now: Timestamp,
-    ) -> Result<bool> {
-        let lease = keys::lease(digest, self.bucket(now).1, repository);
-        Ok(blob.state == BlobState::Live
-            && (self.any_under(&keys::edges_of(digest, repository)).await?
-                || lack(Weakening::OlderLeaseSuffices)
-                || self.entry(&lease).await?.is_some()))
+    ) -> bool {
+        let holds = |belonging: &Belonging| {
+            keys::is_edge(&belonging.key)
+                || belonging.key == keys::lease(digest, self.bucket(now).1, repository)
+        };
+        blob.state == BlobState::Live && (belonging.is_some_and(holds) || lack(Weakening::OlderLeaseSuffices))
     }
 
     /// Asserts that the blob is as it was read, and live; a condemned one is revived by the same transaction.
@@ -184,7 +185,7 @@ impl Records {
         let Some(belonging) = self.belonging(&repository.id, digest, now).await? else {
             return Err(error::blob_unknown(digest));
         };
-        if self.is_told(&repository.id, digest, &blob, now).await? {
+        if self.is_told(&repository.id, digest, &blob, Some(&belonging), now) {
             return Ok(Attempt::Done(blob.record(digest, &entry)));
         }
         let mut txn = self.assert_name(Txn::new().named("lease"), name, &repository, now);
@@ -244,7 +245,8 @@ impl Records {
             return Ok(Attempt::Done(None));
         };
         let repository = self.known_or_new(name).await?;
-        if self.is_told(&repository.id, digest, &blob, now).await? {
+        let here = self.belonging(&repository.id, digest, now).await?;
+        if self.is_told(&repository.id, digest, &blob, here.as_ref(), now) {
             return Ok(Attempt::Done(Some(blob.record(digest, &entry))));
         }
         let mut txn = self.assert_name(Txn::new().named("lease"), name, &repository, now);

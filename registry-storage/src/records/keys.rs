@@ -103,6 +103,11 @@ pub(super) fn edges_of(digest: &Digest, repository: &str) -> String {
     format!("edge/{digest}/{repository}/")
 }
 
+/// Whether a record is an edge.
+pub(super) fn is_edge(key: &str) -> bool {
+    key.starts_with("edge/")
+}
+
 pub(super) fn edge(digest: &Digest, repository: &str, put: &str) -> String {
     format!("edge/{digest}/{repository}/{put}")
 }

@@ -178,6 +178,11 @@ impl Records {
         SLACK.min(self.lifetimes.second_delay).max(LEAST_SLACK)
     }
 
+    /// The records themselves: called by way of the `Arc`, which is a [`Kv`] too, each read would be a future more.
+    fn kv(&self) -> &dyn Kv {
+        &*self.kv
+    }
+
     async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<(T, Entry)>> {
         match self.entry(key).await? {
             Some(entry) => Ok(Some((decode(key, &entry)?, entry))),
@@ -189,7 +194,7 @@ impl Records {
     async fn entry(&self, key: &str) -> Result<Option<Entry>> {
         let mut met = Met::default();
         loop {
-            match self.kv.get(key).await {
+            match self.kv().get(key).await {
                 Err(KvError::Damaged { key, .. }) if met.again(&key) => Box::pin(self.mend(&key)).await?,
                 read => return read.map_err(failed),
             }
@@ -199,7 +204,7 @@ impl Records {
     async fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Entry)>> {
         let mut met = Met::default();
         loop {
-            match self.kv.scan(prefix, after, limit).await {
+            match self.kv().scan(prefix, after, limit).await {
                 Err(KvError::Damaged { key, .. }) if met.again(&key) => Box::pin(self.mend(&key)).await?,
                 read => return read.map_err(failed),
             }
@@ -226,7 +231,7 @@ impl Records {
     }
 
     async fn commit(&self, txn: Txn) -> Result<Attempt<Stamp>> {
-        match self.kv.commit(txn).await {
+        match self.kv().commit(txn).await {
             Ok(stamp) => Ok(Attempt::Done(stamp)),
             Err(KvError::Conflict(_)) => Ok(Attempt::Again),
             Err(KvError::Damaged { key, .. }) => {
@@ -238,7 +243,7 @@ impl Records {
     }
 
     async fn clock(&self) -> Result<Timestamp> {
-        self.kv.now().await.map_err(failed)
+        self.kv().now().await.map_err(failed)
     }
 
     /// What a name means; `NameUnknown` if nothing.

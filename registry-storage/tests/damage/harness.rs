@@ -96,7 +96,12 @@ impl House {
         let stores = registry_storage::open(directory.path(), runtime.clone()).unwrap();
         let (kv, bytes): (Arc<dyn Kv>, _) = (Arc::new(stores.kv), Arc::new(stores.bytes));
         let records = Records::new(kv.clone(), runtime.clone(), Lifetimes::default());
-        let options = Options { inline_max, verify };
+        // Read anew each time, since it is damaged in between.
+        let options = Options {
+            inline_max,
+            verify,
+            cache: 0,
+        };
         House {
             registry: LocalRegistry::new(Arc::new(records.clone()), bytes.clone(), bytes, runtime, options),
             records,
@@ -174,7 +179,7 @@ impl House {
             BlobRead::Bytes(bytes) => bytes.to_vec(),
             BlobRead::File(file, range) => {
                 let mut bytes = vec![0; (range.end - range.start) as usize];
-                std::os::unix::fs::FileExt::read_exact_at(&*file, &mut bytes, range.start).unwrap();
+                std::os::unix::fs::FileExt::read_exact_at(&**file, &mut bytes, range.start).unwrap();
                 bytes
             }
             other => panic!("{other:?}"),

@@ -76,6 +76,7 @@ async fn house(as_bytes: bool) -> (LocalRegistry, Arc<Streams>, Context, Digest)
     let options = Options {
         inline_max: 0,
         verify: Verify::Full,
+        ..Options::default()
     };
     let registry = LocalRegistry::new(Arc::new(records), streams.clone(), inner, runtime, options);
     let ctx = Context::request(Identity::Anonymous, "test");

@@ -469,18 +469,50 @@ fn looking_for_what_may_be_unlinked_reads_what_may() {
 }
 
 #[test]
-fn a_head_of_a_manifest_reads_one_record_more_than_its_name_leads_to() {
+fn a_manifest_that_was_read_costs_the_records_that_its_name_leads_to_and_no_bytes() {
     block_on(async {
         let house = house();
         let blob = house.push("a", b"layer").await;
         let digest = house.tag("a", "t", &image(&blob, "")).await;
-        for (reference, records) in [(Reference::Tag(tag("t")), 4), (Reference::Digest(digest), 3)] {
+        let read = async |reference: &Reference| {
             let before = house.interrupted.read.load(Ordering::SeqCst);
-            let found = house.slow.stat_manifest(&house.ctx, &name("a"), &reference).await;
+            let found = house.slow.stat_manifest(&house.ctx, &name("a"), reference).await;
             assert_eq!(found.unwrap().digest, digest);
-            let read = house.interrupted.read.load(Ordering::SeqCst) - before;
-            assert_eq!(read, records, "name, tag, manifest, and its bytes");
+            house.interrupted.read.load(Ordering::SeqCst) - before
+        };
+        let (tag, digest) = (Reference::Tag(tag("t")), Reference::Digest(digest));
+        assert_eq!(read(&tag).await, 3 + 4, "to look for the bytes, and to have them");
+        assert_eq!(read(&tag).await, 3, "name, tag, manifest");
+        assert_eq!(read(&digest).await, 2, "name, manifest");
+    });
+}
+
+#[test]
+fn what_is_in_memory_is_gone_for_readers_when_its_record_is() {
+    block_on(async {
+        let house = house_with(1 << 20);
+        let layer = house.push("a", b"layer").await;
+        let digest = house.tag("a", "t", &image(&layer, "")).await;
+        let (blob, ctx) = (layer.digest, &house.ctx);
+        let reference = Reference::Digest(digest);
+        for _ in 0..2 {
+            assert!(house.slow.get_manifest(ctx, &name("a"), &reference).await.is_ok());
+            assert!(house.slow.read_blob(ctx, &name("a"), &blob, None).await.is_ok());
         }
+        // Known to the registry, and of nobody else's.
+        house.push("b", b"other").await;
+        let other = house.slow.read_blob(ctx, &name("b"), &blob, None).await;
+        assert_eq!(other.unwrap_err().kind(), ErrorKind::BlobUnknown);
+        let other = house.slow.get_manifest(ctx, &name("b"), &reference).await;
+        assert_eq!(other.unwrap_err().kind(), ErrorKind::ManifestUnknown);
+        // By way of another registry on the same records.
+        let deleted = house.records.delete_manifest(ctx, &name("a"), &digest).await;
+        deleted.unwrap();
+        let gone = house.slow.get_manifest(ctx, &name("a"), &reference).await;
+        assert_eq!(gone.unwrap_err().kind(), ErrorKind::ManifestUnknown);
+        house.clock.advance(1000 * HOUR);
+        let gone = house.slow.read_blob(ctx, &name("a"), &blob, None).await;
+        assert_eq!(gone.unwrap_err().kind(), ErrorKind::BlobUnknown);
     });
 }
 

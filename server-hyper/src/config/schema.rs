@@ -33,6 +33,8 @@ pub struct Config {
     pub durability: Durability,
     /// What keeps the records.
     pub records_engine: EngineKind,
+    /// Bytes of manifests and small blobs that stay in memory once they were read.
+    pub records_cache: u64,
     /// How many reads of blobs are checked against the digest.
     pub verify: Verify,
     /// TLS.
@@ -154,6 +156,7 @@ impl Default for Config {
             allow_anonymous: false,
             durability: Durability::Strict,
             records_engine: EngineKind::Lmdb,
+            records_cache: registry_core::Options::default().cache as u64,
             verify: Verify::default(),
             tls: TlsConfig {
                 certificate: None,
@@ -202,6 +205,7 @@ impl Config {
         visit("allow_anonymous", &mut self.allow_anonymous);
         visit("durability", &mut self.durability);
         visit("records.engine", &mut self.records_engine);
+        visit("records.cache", &mut self.records_cache);
         visit("blobs.verify", &mut self.verify);
         visit("tls.certificate", &mut self.tls.certificate);
         visit("tls.key", &mut self.tls.key);
@@ -254,6 +258,7 @@ impl Config {
     fn registry_options(&self) -> registry_core::Options {
         registry_core::Options {
             verify: self.verify,
+            cache: usize::try_from(self.records_cache).unwrap_or(usize::MAX),
             ..Default::default()
         }
     }

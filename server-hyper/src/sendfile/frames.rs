@@ -1,6 +1,5 @@
 //! A part of a file as a body.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
@@ -9,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use registry_core::OpenFile;
 
 use super::Outgoing;
 use super::mapped::Mapped;
@@ -25,25 +25,52 @@ const LEAST: u64 = 32 << 10;
 
 /// A body for one connection only: the one whose [`Outgoing`] it has.
 pub(crate) struct FileFrames {
-    file: Arc<File>,
-    /// What is not mapped yet.
+    file: Arc<OpenFile>,
+    /// What is not given out as memory yet.
     left: Range<u64>,
     window: Bytes,
     outgoing: Outgoing,
 }
 
-/// Keeps a mapping for as long as there are slices of it.
-struct Owner(Arc<Mapped>);
+/// A file, and memory of it that lasts for as long as there are slices of it.
+pub(super) struct Window {
+    file: Arc<OpenFile>,
+    /// None for a file that is mapped whole.
+    own: Option<Mapped>,
+}
+
+/// What is made of a file once: memory of all of it, if it is small.
+type Whole = Option<Mapped>;
+
+fn whole(file: &OpenFile) -> Option<&Mapped> {
+    file.made::<Whole>(Mapped::whole)?.as_ref()
+}
+
+impl Window {
+    pub(super) fn file(&self) -> &Arc<OpenFile> {
+        &self.file
+    }
+
+    pub(super) fn mapped(&self) -> &Mapped {
+        match &self.own {
+            Some(own) => own,
+            None => whole(&self.file).expect("it was made before the window was"),
+        }
+    }
+}
+
+/// Keeps a window for as long as there are slices of it.
+struct Owner(Arc<Window>);
 
 impl AsRef<[u8]> for Owner {
     fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
+        self.0.mapped().as_ref()
     }
 }
 
 impl FileFrames {
     /// `None` if the file is better read, or cannot be mapped.
-    pub(crate) fn new(file: &Arc<File>, left: Range<u64>, outgoing: &Outgoing) -> Option<Self> {
+    pub(crate) fn new(file: &Arc<OpenFile>, left: Range<u64>, outgoing: &Outgoing) -> Option<Self> {
         if left.end.saturating_sub(left.start) < LEAST {
             return None;
         }
@@ -59,10 +86,19 @@ impl FileFrames {
 
     fn map(&mut self) -> io::Result<()> {
         let length = (self.left.end - self.left.start).min(WINDOW);
-        let mapped = Arc::new(Mapped::new(self.file.clone(), self.left.start, length as usize)?);
-        self.outgoing.add(&mapped);
-        self.window = Bytes::from_owner(Owner(mapped));
-        self.left.start += length;
+        let part = self.left.start..self.left.start + length;
+        let own = match whole(&self.file) {
+            Some(whole) if whole.has(&part) => None,
+            _ => Some(Mapped::new(&self.file, part.start, length as usize)?),
+        };
+        let window = Arc::new(Window {
+            file: self.file.clone(),
+            own,
+        });
+        let from = window.mapped().offset(part.start);
+        self.outgoing.add(&window);
+        self.window = Bytes::from_owner(Owner(window)).slice(from..from + length as usize);
+        self.left.start = part.end;
         Ok(())
     }
 

@@ -22,26 +22,27 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 pub(crate) use frames::FileFrames;
-use mapped::{LOOK, Mapped};
+use frames::Window;
+use mapped::LOOK;
 
 /// What a connection was given of files and may still have to send.
 #[derive(Clone, Default)]
-pub(crate) struct Outgoing(Arc<Mutex<Vec<Weak<Mapped>>>>);
+pub(crate) struct Outgoing(Arc<Mutex<Vec<Weak<Window>>>>);
 
 impl Outgoing {
-    fn add(&self, mapped: &Arc<Mapped>) {
+    fn add(&self, window: &Arc<Window>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|one| one.strong_count() > 0);
-        all.push(Arc::downgrade(mapped));
+        all.push(Arc::downgrade(window));
     }
 
     /// The file that these bytes are of, and where in it they begin.
-    fn find(&self, bytes: &[u8]) -> Option<(Arc<Mapped>, u64)> {
+    fn find(&self, bytes: &[u8]) -> Option<(Arc<Window>, u64)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().find_map(|one| {
-            let mapped = one.upgrade()?;
-            let at = mapped.position(bytes)?;
-            Some((mapped, at))
+            let window = one.upgrade()?;
+            let at = window.mapped().position(bytes)?;
+            Some((window, at))
         })
     }
 }
@@ -68,7 +69,7 @@ impl SendFile {
         &mut self,
         cx: &mut Context<'_>,
         bytes: &[u8],
-        mapped: &Mapped,
+        window: &Window,
         at: u64,
     ) -> Poll<io::Result<usize>> {
         let length = bytes.len().min(LOOK);
@@ -76,13 +77,13 @@ impl SendFile {
             let warmed = ready!(Pin::new(warming).poll(cx));
             self.warming = None;
             warmed.map_err(io::Error::other)??;
-        } else if !mapped.is_resident(bytes) {
-            let file = mapped.file().clone();
+        } else if !window.mapped().is_resident(bytes) {
+            let file = window.file().clone();
             self.warming = Some(tokio::task::spawn_blocking(move || warm(&file, at, length)));
-            return self.poll_send(cx, bytes, mapped, at);
+            return self.poll_send(cx, bytes, window, at);
         }
         self.poll_write_ready(cx, |stream| {
-            let sent = rustix::fs::sendfile(stream, mapped.file(), Some(&mut { at }), length)?;
+            let sent = rustix::fs::sendfile(stream, &***window.file(), Some(&mut { at }), length)?;
             match sent {
                 0 => Err(io::Error::new(
                     io::ErrorKind::UnexpectedEof,
@@ -157,7 +158,7 @@ impl AsyncWrite for SendFile {
         }
         let bytes = &slices[plain];
         match this.outgoing.find(bytes) {
-            Some((mapped, at)) => this.poll_send(cx, bytes, &mapped, at),
+            Some((window, at)) => this.poll_send(cx, bytes, &window, at),
             None => Pin::new(&mut this.stream).poll_write(cx, bytes),
         }
     }
@@ -177,6 +178,8 @@ impl AsyncWrite for SendFile {
 
 #[cfg(test)]
 mod tests {
+    use registry_core::OpenFile;
+
     use super::*;
     use bytes::Bytes;
     use http_body_util::BodyExt as _;
@@ -193,10 +196,10 @@ mod tests {
     }
 
     /// What hyper is given for a file of 200,000 bytes.
-    async fn frame(outgoing: &Outgoing) -> (Arc<File>, Bytes) {
+    async fn frame(outgoing: &Outgoing) -> (Arc<OpenFile>, Bytes) {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&vec![7; 200_000]).unwrap();
-        let file = Arc::new(file);
+        let file = Arc::new(OpenFile::from(file));
         let mut frames = FileFrames::new(&file, 0..200_000, outgoing).unwrap();
         let frame = frames.frame().await.unwrap().unwrap();
         (file, frame.into_data().unwrap())

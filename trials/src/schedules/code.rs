@@ -46,6 +46,8 @@ impl Code {
                 Options {
                     inline_max: INLINE,
                     verify: Verify::Off,
+                    // What was read once must be read again, for the search to see that it is there.
+                    cache: 0,
                 },
             ),
             bytes,

@@ -26,6 +26,10 @@ const _: () = assert!(
 
 use clap::{Parser, Subcommand};
 
+/// A request takes some dozens of small pieces of memory, and gives some of them back on another thread.
+#[global_allocator]
+static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// An OCI registry in one binary: docker, podman, containerd, helm and oras push to it and pull from it.
 #[derive(Parser)]
 #[command(name = "berth", version, arg_required_else_help = true)]

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Serve) -> ExitCode {
     if let Err(error) = logging::init(loaded.config.log.format, loaded.config.log.level) {
         return refuse(error);
     }
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(error),
     };
@@ -62,6 +62,15 @@ pub(crate) fn run(args: &Serve) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => refuse(problem),
     }
+}
+
+/// Threads that may wait for a disk at once. What else must wait does so in a queue: more threads make no disk faster, and each
+/// has memory of its own.
+const WAITING: usize = 128;
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().max_blocking_threads(WAITING).build()
 }
 
 /// Says why nothing is served.
