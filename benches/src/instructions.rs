@@ -7,6 +7,7 @@
 //! [`PARTS`] has them; another is one more entry. The counts that are held are in `instructions.json`.
 
 mod requests;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -39,7 +40,7 @@ pub struct Part {
 const WARM: u64 = 50;
 
 /// All of them.
-pub const PARTS: [Part; 10] = [
+pub const PARTS: [Part; 11] = [
     Part {
         name: "digest-parse",
         turns: 20_000,
@@ -116,6 +117,11 @@ pub const PARTS: [Part; 10] = [
         turns: 1000,
         prepare: || requests::of_image(Method::HEAD, |image| format!("blobs/{}", image.layer)),
     },
+    Part {
+        name: "token-check",
+        turns: 5000,
+        prepare: tokens::check,
+    },
 ];
 
 fn operation(method: Method, target: &str) -> io::Result<Turn> {
@@ -144,7 +150,8 @@ impl Part {
         Ok(())
     }
 
-    /// Instructions of a turn: the least of three counts, as where things lie in memory is a matter of chance. `program` is run with the part's name and how many turns to [`take`](Part::take).
+    /// Instructions of a turn: the least of three counts, as where things lie in memory is a matter of chance. `program` is
+    /// run with the part's name and how many turns to [`take`](Part::take).
     ///
     /// # Errors
     /// If valgrind is not there, or the program fails.

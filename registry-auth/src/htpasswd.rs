@@ -216,7 +216,7 @@ fn cost(hash: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::password::Argon2id;
+    use crate::credentials::Argon2id;
     use futures_executor::block_on;
     use proptest::prelude::*;
     use registry_core::runtime::Threads;

@@ -58,18 +58,17 @@ impl Checker<'_> {
                 }),
             });
         }
-        let fields = record.index.iter();
-        for (field, value) in
-            fields.flat_map(|(field, values)| values.iter().map(move |value| (field, value)))
-        {
-            let own = keys::indexed(table, field, value, id);
-            if self.is_there(&own).await? {
-                continue;
+        for (field, values) in &record.index {
+            for value in values {
+                let own = keys::indexed(table, field, value, id);
+                if self.is_there(&own).await? {
+                    continue;
+                }
+                let message = format!("{table} {id} is not in the index by {field}");
+                let proof = of(key, entry).absent(&own);
+                let told_of = Suspicion::new(FindingKind::IndexDisagrees, &own, message, proof);
+                told.push(told_of.repair("it is there again", |txn| txn.put(&own, &b"{}"[..])));
             }
-            let message = format!("{table} {id} is not in the index by {field}");
-            let proof = of(key, entry).absent(&own);
-            let told_of = Suspicion::new(FindingKind::IndexDisagrees, &own, message, proof);
-            told.push(told_of.repair("it is there again", |txn| txn.put(&own, &b"{}"[..])));
         }
         Ok(told)
     }
@@ -91,42 +90,23 @@ impl Checker<'_> {
             Ok(owner) => owner,
             Err(told) => return Ok(vec![told]),
         };
+        let row = keys::row(table, owner.id);
+        let look = self.look::<AnyRecord>(&row).await?;
         let has = |record: &AnyRecord| record.unique.get(name).is_some_and(|own| own == value);
-        self.entry_of(key, entry, keys::row(table, owner.id), has).await
+        Ok(entry_of(key, entry, &row, &look, has))
     }
 
     pub(super) async fn index(&mut self, key: &str, entry: &Entry) -> Result<Vec<Suspicion>> {
         let Some((table, field, value, id)) = keys::parse_index(key) else {
             return Ok(vec![not_a_key(key, entry)]);
         };
+        let row = keys::row(table, id);
+        let look = self.look::<AnyRecord>(&row).await?;
         let has = |record: &AnyRecord| {
             let own = record.index.get(field);
             own.is_some_and(|own| own.iter().any(|own| own == value))
         };
-        self.entry_of(key, entry, keys::row(table, id), has).await
-    }
-
-    /// An entry of a record, which must say that it has it.
-    async fn entry_of(
-        &mut self,
-        key: &str,
-        entry: &Entry,
-        row: String,
-        has: impl FnOnce(&AnyRecord) -> bool,
-    ) -> Result<Vec<Suspicion>> {
-        let look = self.look::<AnyRecord>(&row).await?;
-        let agrees = match &look {
-            Look::Found(record, _) => has(record),
-            Look::Damaged | Look::Illegible(_) => true,
-            Look::Absent => false,
-        };
-        if agrees {
-            return Ok(Vec::new());
-        }
-        let message = format!("{key} leads to {row}, which does not have it");
-        let proof = as_seen(of(key, entry), &row, &look);
-        let told = Suspicion::new(FindingKind::IndexDisagrees, key, message, proof);
-        Ok(vec![told.repair("it is taken away", |txn| txn.delete(key))])
+        Ok(entry_of(key, entry, &row, &look, has))
     }
 
     /// What counts the records of each collection.
@@ -170,6 +150,28 @@ impl Checker<'_> {
         }
         Ok(counted)
     }
+}
+
+/// What is wrong with an entry of a record, which must say that it has it.
+fn entry_of(
+    key: &str,
+    entry: &Entry,
+    row: &str,
+    look: &Look<AnyRecord>,
+    has: impl FnOnce(&AnyRecord) -> bool,
+) -> Vec<Suspicion> {
+    let agrees = match look {
+        Look::Found(record, _) => has(record),
+        Look::Damaged | Look::Illegible(_) => true,
+        Look::Absent => false,
+    };
+    if agrees {
+        return Vec::new();
+    }
+    let message = format!("{key} leads to {row}, which does not have it");
+    let proof = as_seen(of(key, entry), row, look);
+    let told = Suspicion::new(FindingKind::IndexDisagrees, key, message, proof);
+    vec![told.repair("it is taken away", |txn| txn.delete(key))]
 }
 
 fn sequence(table: &str, key: &str, look: &Look<Sequence>, rows: Counted) -> Option<Suspicion> {
