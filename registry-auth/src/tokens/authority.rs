@@ -12,12 +12,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::Cache;
 use registry_core::auth::{Authenticated, Identity, Scope};
-use registry_core::{ErrorKind, RepositoryName, Result, Runtime, Timestamp};
+use registry_core::{ErrorKind, Result, Runtime, Timestamp};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::jwt::{self, Claims, Entry, LEEWAY_SECONDS, refused};
 use super::keys::Keys;
 use crate::directory::{Directory, Verified};
+use crate::projects::project_of;
 
 /// How long a token is taken without another look at its key, its account and its projects. A [`Directory`] that
 /// remembers what it has read should not do so for longer than this either: together they bound how long a
@@ -307,10 +308,4 @@ impl fmt::Debug for TokenAuthority {
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
-}
-
-/// The project that a repository lies in: the first part of its name.
-pub(crate) fn project_of(name: &RepositoryName) -> &str {
-    let name = name.as_str();
-    name.split_once('/').map_or(name, |(project, _)| project)
 }
