@@ -252,15 +252,16 @@ impl BlobContract {
         Some(())
     }
 
-    /// `delete_blob` by a client: removes this repository's leases; refused while edges exist here, but for those in the
-    /// trash, which open nothing and go on holding.
+    /// `delete_blob` by a client: removes this repository's leases; refused while edges here open the blob. Those that only
+    /// hold, deferred ones and those of the trash, go on holding. A manifest that is there with a deferred edge refuses too
+    /// in the code, but as a courtesy to whoever deletes: it asserts so only where it saw no such edge at all.
     pub(super) fn delete_blob(&self, s: &mut State, repository: usize, blob: usize) -> Option<()> {
         let here = &mut s.repositories[repository];
-        let referenced = here.manifests.iter().any(|manifest| {
-            manifest.old_edges[blob] != Edge::None
-                || (manifest.presence != Presence::Trash && manifest.edges[blob] != Edge::None)
+        let opened = here.manifests.iter().any(|manifest| {
+            manifest.old_edges[blob] == Edge::Opens
+                || (manifest.presence != Presence::Trash && manifest.edges[blob] == Edge::Opens)
         });
-        (here.naming == Naming::Live && here.leases[blob] > 0 && !referenced).then_some(())?;
+        (here.naming == Naming::Live && here.leases[blob] > 0 && !opened).then_some(())?;
         here.leases[blob] = 0;
         here.promises[blob] = 0;
         Some(())
