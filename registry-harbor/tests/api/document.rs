@@ -34,10 +34,19 @@ pub(crate) fn check(operation: Option<Operation>, reply: &Reply) {
     assert_eq!(reply.header("x-content-type-options"), "nosniff");
     let Some(operation) = operation else {
         assert!(reply.status >= 400, "{reply:?}");
-        return check_body("#/components/schemas/Errors", &json!({"$ref": "#/components/schemas/Errors"}), reply);
+        return check_body(
+            "#/components/schemas/Errors",
+            &json!({"$ref": "#/components/schemas/Errors"}),
+            reply,
+        );
     };
     let answer = &described(operation)["responses"][reply.status.to_string()];
-    assert!(!answer.is_null(), "{operation:?} is not said to answer {}: {}", reply.status, reply.text);
+    assert!(
+        !answer.is_null(),
+        "{operation:?} is not said to answer {}: {}",
+        reply.status,
+        reply.text
+    );
     let answer = resolved(answer);
     if let Some(headers) = answer["headers"].as_object() {
         let always = headers.keys().filter(|name| *name != "Link");
@@ -65,11 +74,17 @@ fn check_body(name: &str, schema: &Value, reply: &Reply) {
         schema["components"] = DOCUMENT["components"].clone();
         let built = jsonschema::options().should_validate_formats(true).build(&schema);
         let built = Arc::new(built.unwrap());
-        VALIDATORS.lock().unwrap().insert(name.to_owned(), Arc::clone(&built));
+        VALIDATORS
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), Arc::clone(&built));
         built
     });
     let body = reply.json();
-    let errors: Vec<String> = validator.iter_errors(&body).map(|why| format!("{why} at {}", why.instance_path())).collect();
+    let errors: Vec<String> = validator
+        .iter_errors(&body)
+        .map(|why| format!("{why} at {}", why.instance_path()))
+        .collect();
     assert!(errors.is_empty(), "{name}: {errors:?} in {}", reply.text);
 }
 
@@ -77,7 +92,13 @@ fn check_body(name: &str, schema: &Value, reply: &Reply) {
 fn the_document_has_every_operation_and_no_other() {
     let ours: BTreeSet<_> = operations()
         .iter()
-        .map(|operation| (operation.path.to_owned(), operation.method.to_owned(), operation.id.to_owned()))
+        .map(|operation| {
+            (
+                operation.path.to_owned(),
+                operation.method.to_owned(),
+                operation.id.to_owned(),
+            )
+        })
         .collect();
     let mut theirs = BTreeSet::new();
     for (path, methods) in DOCUMENT["paths"].as_object().unwrap() {
@@ -94,9 +115,18 @@ fn the_document_has_every_operation_and_no_other() {
 fn what_varies_in_a_path_is_described() {
     for operation in operations() {
         let parameters = described(*operation)["parameters"].as_array().unwrap();
-        let in_path = parameters.iter().map(resolved).filter(|parameter| parameter["in"] == "path");
-        let described: BTreeSet<&str> = in_path.map(|parameter| parameter["name"].as_str().unwrap()).collect();
-        let braces = operation.path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap());
+        let in_path = parameters
+            .iter()
+            .map(resolved)
+            .filter(|parameter| parameter["in"] == "path");
+        let described: BTreeSet<&str> = in_path
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        let braces = operation
+            .path
+            .split('{')
+            .skip(1)
+            .map(|rest| rest.split('}').next().unwrap());
         assert_eq!(described, braces.collect(), "{operation:?}");
     }
 }
@@ -120,7 +150,10 @@ fn every_reference_of_the_document_leads_somewhere_and_every_part_is_referred_to
     }
     for kind in ["parameters", "responses", "schemas"] {
         for name in DOCUMENT["components"][kind].as_object().unwrap().keys() {
-            assert!(places.contains(format!("#/components/{kind}/{name}").as_str()), "{kind} {name}");
+            assert!(
+                places.contains(format!("#/components/{kind}/{name}").as_str()),
+                "{kind} {name}"
+            );
         }
     }
 }
@@ -128,8 +161,16 @@ fn every_reference_of_the_document_leads_somewhere_and_every_part_is_referred_to
 #[test]
 fn what_is_not_harbors_is_marked_as_such() {
     let marked = |operation: &&Operation| described(**operation)["x-berth"] == true;
-    let marked: BTreeSet<&str> = operations().iter().filter(marked).map(|operation| operation.path).collect();
-    let expected = ["/openapi.json", "/users/{user_id}/tokens", "/users/{user_id}/tokens/{token_id}"];
+    let marked: BTreeSet<&str> = operations()
+        .iter()
+        .filter(marked)
+        .map(|operation| operation.path)
+        .collect();
+    let expected = [
+        "/openapi.json",
+        "/users/{user_id}/tokens",
+        "/users/{user_id}/tokens/{token_id}",
+    ];
     assert_eq!(marked, expected.into());
     for schema in ["ProjectMember", "ProjectMemberEntity", "RoleRequest"] {
         let pattern = &DOCUMENT["components"]["schemas"][schema]["properties"]["pattern"];
@@ -145,7 +186,9 @@ fn what_is_said_to_take_an_account_takes_one_and_nothing_else_does() {
         let security = described(*operation)["security"].as_array().unwrap();
         let is_open = security.iter().any(|one| one.as_object().unwrap().is_empty());
         let path = operation.path.replace("{project_name_or_id}", "open");
-        let parts = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
+        let parts = path
+            .split('/')
+            .map(|part| if part.starts_with('{') { "1" } else { part });
         let path = parts.collect::<Vec<_>>().join("/");
         let reply = house.send(house.request(NOBODY, operation.method, &path, None));
         assert_eq!(reply.status != 401, is_open, "{operation:?}: {reply:?}");
