@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod backup;
+mod certificate;
 mod check;
 mod fsck;
 mod gc;

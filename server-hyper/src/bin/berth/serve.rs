@@ -20,6 +20,7 @@ use server_hyper::{Handle, Server, Stores, TokioRuntime, logging};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
+use crate::certificate::{self, certificate};
 use crate::settings::Settings;
 
 #[derive(Args)]
@@ -29,6 +30,7 @@ SIGHUP reads the certificate again.
 
 Examples:
   berth serve --allow-anonymous
+  berth serve --allow-anonymous --tls-self-signed --listen 0.0.0.0:5000     and then: berth trust
   berth serve --allow-anonymous --memory --listen 127.0.0.1:0 --print-address
   berth serve --config /etc/berth.toml --set limits.drain=2m
   BERTH_LOG__LEVEL=debug berth serve --config /etc/berth.toml")]
@@ -88,8 +90,9 @@ fn problem(loaded: &Loaded, key: &'static str, error: &dyn Error) -> Problem {
 
 async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     let config = &loaded.config;
-    let tls = tls(loaded)?;
     let stores = stores(loaded)?;
+    // After the stores, which nobody else has as long as they are open here.
+    let tls = certificate(loaded)?;
     let metrics = Metrics::new();
     let scrubber = config.scrub.options().map(|options| stores.scrubber(options));
     if let Some(scrubber) = &scrubber {
@@ -119,7 +122,8 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     let admin = match config.admin_address() {
         None => None,
         Some(address) => {
-            let mut service = Admin::new(metrics, handle.clone(), stores.clone());
+            let mut service = Admin::new(metrics, handle.clone(), stores.clone())
+                .authority(tls.as_ref().and_then(|tls| tls.authority()));
             if let Some(token) = token(config) {
                 service = service.control(Endpoint::new(token, stores.clone(), config.admin_tls));
             }
@@ -144,6 +148,11 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     ))];
     background.extend(scrubber.map(|scrubber| tokio::spawn(async move { scrubber.run().await })));
     background.extend(control(config, stores));
+    let admin_url = admin.as_ref().map(|admin| {
+        let scheme = if config.admin_tls { "https" } else { "http" };
+        format!("{scheme}://{}", admin.local_addr())
+    });
+    certificate::announce(loaded, tls.as_deref(), admin_url.as_deref());
     if let Some(tls) = tls {
         background.push(tokio::spawn(Arc::clone(&tls).watch(config.tls.reload)));
         background.push(reload_on_hangup(tls).map_err(|error| problem(loaded, "tls.reload", &error))?);
@@ -173,16 +182,6 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     Ok(())
 }
 
-fn tls(loaded: &Loaded) -> Result<Option<Arc<Tls>>, Problem> {
-    let tls = &loaded.config.tls;
-    let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) else {
-        return Ok(None);
-    };
-    Tls::from_files(certificate, key)
-        .map(Some)
-        .map_err(|error| problem(loaded, tls.key_of(&error), &error))
-}
-
 fn stores(loaded: &Loaded) -> Result<Stores, Problem> {
     let config = &loaded.config;
     let settings = config.collector_settings();
@@ -205,11 +204,7 @@ fn stores(loaded: &Loaded) -> Result<Stores, Problem> {
 
 /// Says where the registry is, what it keeps, and how to begin.
 fn announce(config: &Config, server: &Server, admin: Option<&Server>) {
-    let scheme = if config.tls.certificate.is_some() {
-        "https"
-    } else {
-        "http"
-    };
+    let scheme = config.scheme();
     for address in server.local_addrs() {
         tracing::info!(
             "berth {} listens at {scheme}://{address}",
