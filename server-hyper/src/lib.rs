@@ -22,6 +22,7 @@ mod server;
 mod stores;
 mod test_server;
 pub mod tls;
+mod wrong_protocol;
 
 pub use observe::RequestBody;
 pub use runtime::TokioRuntime;

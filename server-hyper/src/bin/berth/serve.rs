@@ -148,16 +148,16 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     ))];
     background.extend(scrubber.map(|scrubber| tokio::spawn(async move { scrubber.run().await })));
     background.extend(control(config, stores));
+    if let Some(tls) = tls.clone() {
+        background.push(tokio::spawn(Arc::clone(&tls).watch(config.tls.reload)));
+        background.push(reload_on_hangup(tls).map_err(|error| problem(loaded, "tls.reload", &error))?);
+    }
+    announce(config, &server, admin.as_ref());
     let admin_url = admin.as_ref().map(|admin| {
         let scheme = if config.admin_tls { "https" } else { "http" };
         format!("{scheme}://{}", admin.local_addr())
     });
     certificate::announce(loaded, tls.as_deref(), admin_url.as_deref());
-    if let Some(tls) = tls {
-        background.push(tokio::spawn(Arc::clone(&tls).watch(config.tls.reload)));
-        background.push(reload_on_hangup(tls).map_err(|error| problem(loaded, "tls.reload", &error))?);
-    }
-    announce(config, &server, admin.as_ref());
     if print_address {
         let mut out = std::io::stdout().lock();
         // Whoever started us may have stopped reading; the log has said it too.
