@@ -22,6 +22,7 @@ mod server;
 mod stores;
 mod test_server;
 pub mod tls;
+pub mod trust;
 mod wrong_protocol;
 
 pub use observe::RequestBody;

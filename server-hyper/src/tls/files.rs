@@ -86,7 +86,7 @@ impl Files {
 }
 
 /// The certificates in a PEM file; at least one.
-pub(crate) fn read_chain(certificate: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn read_chain(certificate: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain = CertificateDer::pem_reader_iter(open(certificate)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| malformed(certificate, error, "a certificate"))?;

@@ -20,11 +20,10 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 pub use authority::{AUTHORITY_LIFE, Authority, AuthorityError, BACKDATED, Issued, SERVER_LIFE};
-pub(crate) use files::read_chain;
 pub use inspect::{Inspected, NoCertificate};
 pub(crate) use names::listed;
 pub use names::{Machine, Name, NameError, Wanted};
-pub use own::{AUTHORITY, AUTHORITY_KEY, RENEWED_BEFORE, TLS, plan};
+pub use own::{AUTHORITY, AUTHORITY_KEY, RENEWED_BEFORE, SERVER, TLS, plan};
 
 use files::Files;
 use own::{Own, Pair};

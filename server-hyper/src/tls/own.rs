@@ -24,7 +24,7 @@ pub const AUTHORITY: &str = "ca.pem";
 /// In it, the authority's key.
 pub const AUTHORITY_KEY: &str = "ca.key";
 /// In it, the server's certificate.
-const SERVER: &str = "server.pem";
+pub const SERVER: &str = "server.pem";
 /// In it, the server's key.
 const SERVER_KEY: &str = "server.key";
 
