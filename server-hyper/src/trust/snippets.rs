@@ -237,12 +237,15 @@ fn file_name(anchor: &Anchor) -> String {
 pub fn script(anchor: &Anchor, snippets: &[Snippet]) -> String {
     let mut text = String::new();
     let saved = file_name(anchor);
+    let is_anchor =
+        |target: &Target| matches!(anchor, Anchor::Certificate { pem, .. } if *pem == target.content);
+    let is_used = snippets.iter().any(|snippet| snippet.files.iter().any(is_anchor));
     match anchor {
         Anchor::Certificate {
             pem,
             inspected,
             fingerprint,
-        } => {
+        } if is_used => {
             let _ = writeln!(
                 text,
                 "# On the client's machine, as root. The certificate to trust: {}, good until {}\n# SHA-256 {fingerprint}",
@@ -251,6 +254,7 @@ pub fn script(anchor: &Anchor, snippets: &[Snippet]) -> String {
             );
             text.push_str(&here(&saved, pem, 0o644));
         }
+        Anchor::Certificate { .. } => {}
         Anchor::System { issuer } => {
             let _ = writeln!(
                 text,
@@ -263,8 +267,6 @@ pub fn script(anchor: &Anchor, snippets: &[Snippet]) -> String {
         for note in &snippet.notes {
             let _ = writeln!(text, "# {note}");
         }
-        let is_anchor =
-            |target: &Target| matches!(anchor, Anchor::Certificate { pem, .. } if *pem == target.content);
         for target in &snippet.files {
             match (is_anchor(target), target.path == saved) {
                 (true, true) => {}
