@@ -14,6 +14,7 @@ pub mod metrics;
 mod observe;
 #[cfg(feature = "omit-sync")]
 pub mod omission;
+pub mod outgoing;
 mod runtime;
 mod scrub;
 #[cfg(target_os = "linux")]

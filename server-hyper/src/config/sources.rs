@@ -17,6 +17,14 @@ const PREFIX: &str = "BERTH_";
 const CONFIG: &str = "BERTH_CONFIG";
 /// The variable that holds the token with which commands talk to a server; it is no key either.
 pub const CONTROL_TOKEN: &str = "BERTH_CONTROL_TOKEN";
+/// The variables that say which server commands ask, and as whom; no keys either.
+pub const SERVER: &str = "BERTH_SERVER";
+/// The name to log in with there.
+pub const USERNAME: &str = "BERTH_USERNAME";
+/// The password.
+pub const PASSWORD: &str = "BERTH_PASSWORD";
+/// Those that are no keys.
+const OTHERS: [&str; 5] = [CONFIG, CONTROL_TOKEN, SERVER, USERNAME, PASSWORD];
 
 /// A value given as a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +78,7 @@ pub fn load(
         .iter()
         .find(|(name, _)| name == CONFIG)
         .map(|(_, value)| PathBuf::from(value));
-    variables.retain(|(name, _)| name != CONFIG && name != CONTROL_TOKEN);
+    variables.retain(|(name, _)| !OTHERS.contains(&name.as_str()));
     #[cfg(feature = "omit-sync")]
     variables.retain(|(name, _)| name != crate::omission::VARIABLE);
     let file = file.map(Path::to_owned).or(named);
