@@ -23,8 +23,15 @@ pub const SERVER: &str = "BERTH_SERVER";
 pub const USERNAME: &str = "BERTH_USERNAME";
 /// The password.
 pub const PASSWORD: &str = "BERTH_PASSWORD";
-/// Those that are no keys.
-const OTHERS: [&str; 5] = [CONFIG, CONTROL_TOKEN, SERVER, USERNAME, PASSWORD];
+/// Variables that are no keys of the configuration.
+const OTHERS: [&str; 6] = [
+    CONFIG,
+    CONTROL_TOKEN,
+    registry_auth::ADMIN_PASSWORD,
+    SERVER,
+    USERNAME,
+    PASSWORD,
+];
 
 /// A value given as a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
