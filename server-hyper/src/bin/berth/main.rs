@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod api;
 mod backup;
 mod check;
 mod fsck;
@@ -9,12 +10,17 @@ mod gc;
 mod keys;
 mod place;
 mod progress;
+mod project;
 mod restore;
+mod robot;
 mod scrub;
 mod serve;
 mod settings;
+mod terminal;
+mod token;
 mod trash;
 mod undo;
+mod user;
 mod version;
 
 use std::process::ExitCode;
@@ -38,6 +44,9 @@ static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
   berth serve                              serve ./data at 127.0.0.1:5000, to who has an account
   berth serve --config /etc/berth.toml     serve as a file says
   berth check --config /etc/berth.toml     say what that would do, and whether it can
+  berth user create alice --generate       make an account, and print its password once
+  berth project create shop                make a project, for repositories such as shop/web
+  berth robot create ci --project shop     make an account for a program
   berth backup --data /srv/berth /mnt/b    back it up, while it serves
   berth restore /mnt/b --data /srv/new     make a registry out of that
   berth fsck --deep --data /srv/berth      look at every record and every byte, while it serves
@@ -76,6 +85,14 @@ enum Command {
     Rollback(undo::Rollback),
     /// Replace the keys that sign tokens.
     Keys(keys::Keys),
+    /// Make users, and say what they may.
+    User(user::Users),
+    /// Make projects, and say who may what in them.
+    Project(project::Projects),
+    /// Make accounts for programs.
+    Robot(robot::Robots),
+    /// Make access tokens for yourself.
+    Token(token::Tokens),
     /// Print the version.
     Version(version::Version),
 }
@@ -94,6 +111,10 @@ fn main() -> ExitCode {
         Command::History(history) => undo::history(&history),
         Command::Rollback(rollback) => undo::roll_back(&rollback),
         Command::Keys(keys) => keys::run(&keys),
+        Command::User(users) => user::run(&users),
+        Command::Project(projects) => project::run(&projects),
+        Command::Robot(robots) => robot::run(&robots),
+        Command::Token(tokens) => token::run(&tokens),
         Command::Version(version) => version::run(&version),
     }
 }
