@@ -4,9 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use registry_auth::secret::Secret;
-use serde_json::json;
+use registry_harbor::model::{Created, Token, TokenRequest};
 
-use crate::api::bodies::{Created, Token};
 use crate::api::client::read;
 use crate::api::login::LOGIN;
 use crate::api::permissions::{ALLOW, Allow, Days, in_projects, until};
@@ -58,7 +57,7 @@ struct Create {
     /// What to call it: lower-case letters and digits, with . _ - between
     name: String,
     /// What it is for
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     description: String,
     /// For how long: 30d, 12weeks, or never
     #[arg(long, value_name = "DAYS", default_value = "30d")]
@@ -108,14 +107,12 @@ pub(crate) const MINE: &str = "/users/current/tokens";
 
 fn create(args: &Create) -> Result<(), String> {
     let client = args.login.client()?;
-    let mut body = json!({
-        "name": args.name,
-        "description": args.description,
-        "duration": args.expires.0,
-    });
-    if !args.allow.is_empty() {
-        body["permissions"] = json!(in_projects(&args.projects, &args.allow));
-    }
+    let body = TokenRequest {
+        name: args.name.clone(),
+        description: args.description.clone(),
+        duration: args.expires.0,
+        permissions: (!args.allow.is_empty()).then(|| in_projects(&args.projects, &args.allow)),
+    };
     let made = client.post(MINE, &body);
     let made = made.map_err(|why| why.about("access token", &args.name))?;
     let created: Created = read(&made)?;

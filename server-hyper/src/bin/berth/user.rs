@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use registry_core::store::collection::Match;
-use serde_json::{Value, json};
+use registry_harbor::model::{PasswordRequest, User, UserProfile, UserRequest, UserSysAdmin};
+use serde_json::Value;
 
-use crate::api::bodies::User;
-use crate::api::client::read;
+use crate::api::client::{Failure, read};
 use crate::api::login::LOGIN;
 use crate::api::password::NewPassword;
 use crate::api::{Client, Form, Login, find, path};
@@ -94,7 +94,7 @@ Examples:
 }
 
 /// What is known of a user.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Profile {
     /// Where to write to
     #[arg(long, value_name = "ADDRESS")]
@@ -230,20 +230,20 @@ fn at(user: &User, rest: &[&str]) -> String {
 fn create(args: &Create) -> Result<(), String> {
     let client = args.login.client()?;
     let chosen = args.password.of(&args.name)?;
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let body = json!({
-        "username": args.name,
-        "email": text(&args.profile.email),
-        "realname": text(&args.profile.realname),
-        "comment": text(&args.profile.comment),
-        "password": chosen.password.reveal(),
-    });
+    let profile = args.profile.clone();
+    let body = UserRequest {
+        username: args.name.clone(),
+        email: profile.email.unwrap_or_default(),
+        realname: profile.realname.unwrap_or_default(),
+        comment: profile.comment.unwrap_or_default(),
+        password: chosen.password.reveal().to_owned(),
+    };
     client
         .post("/users", &body)
         .map_err(|why| why.about("user", &args.name))?;
     let (user, mut value) = find::user(&client, &args.name)?;
     if args.admin {
-        let right = client.put(&at(&user, &["sysadmin"]), &json!({ "sysadmin_flag": true }));
+        let right = set_admin(&client, &user, true);
         right.map_err(|why| {
             format!(
                 "user {} was created, but is no administrator: {why}; try `berth user admin grant {}`",
@@ -283,16 +283,12 @@ fn show(args: &Show) -> Result<(), String> {
 fn update(args: &Update) -> Result<(), String> {
     let client = args.login.client()?;
     let (user, _) = find::user(&client, &args.name)?;
-    let Profile {
-        email,
-        realname,
-        comment,
-    } = &args.profile;
-    let body = json!({
-        "email": email.as_ref().unwrap_or(&user.email),
-        "realname": realname.as_ref().unwrap_or(&user.realname),
-        "comment": comment.as_ref().unwrap_or(&user.comment),
-    });
+    let profile = args.profile.clone();
+    let body = UserProfile {
+        email: profile.email,
+        realname: profile.realname,
+        comment: profile.comment,
+    };
     let put = client.put(&at(&user, &[]), &body);
     put.map_err(|why| why.about("user", &args.name))?;
     let (_, value) = find::user(&client, &args.name)?;
@@ -316,9 +312,12 @@ fn password(args: &Password) -> Result<(), String> {
     let client = args.login.client()?;
     let (user, value) = named(&client, args.name.as_deref())?;
     let chosen = args.password.of(&user.username)?;
-    let mut body = json!({ "new_password": chosen.password.reveal() });
+    let mut body = PasswordRequest {
+        new_password: chosen.password.reveal().to_owned(),
+        ..PasswordRequest::default()
+    };
     if user.username == client.username() {
-        body["old_password"] = client.password().reveal().into();
+        body.old_password = client.password().reveal().to_owned();
     }
     let put = client.put(&at(&user, &["password"]), &body);
     put.map_err(|why| why.about("user", &user.username))?;
@@ -327,10 +326,15 @@ fn password(args: &Password) -> Result<(), String> {
     Ok(())
 }
 
+fn set_admin(client: &Client, user: &User, admin: bool) -> Result<(), Failure> {
+    let body = UserSysAdmin { sysadmin_flag: admin };
+    client.put(&at(user, &["sysadmin"]), &body)
+}
+
 fn admin(args: &Whom, admin: bool) -> Result<(), String> {
     let client = args.login.client()?;
     let (user, _) = find::user(&client, &args.name)?;
-    let put = client.put(&at(&user, &["sysadmin"]), &json!({ "sysadmin_flag": admin }));
+    let put = set_admin(&client, &user, admin);
     put.map_err(|why| why.about("user", &args.name))?;
     let (_, value) = find::user(&client, &args.name)?;
     let sentence = match admin {

@@ -2,9 +2,9 @@
 
 use registry_auth::query::write_filter;
 use registry_core::store::collection::{Condition, Filter, Match};
+use registry_harbor::model::{Project, ProjectMember, Robot, Token, User};
 use serde_json::Value;
 
-use super::bodies::{Member, Project, Robot, Token, User};
 use super::client::{Client, path, read};
 
 /// A filter that all these conditions make.
@@ -50,12 +50,12 @@ pub(crate) fn member(
     project: &str,
     (name, kind): (&str, &str),
     pattern: Option<&str>,
-) -> Result<(Member, Value), String> {
+) -> Result<(ProjectMember, Value), String> {
     let found = client.list(&path(&["projects", project, "members"]), &[("entityname", name)]);
     let mut others = Vec::new();
     for value in found.map_err(|why| why.about("project", project))? {
-        let member: Member = read(&value)?;
-        if member.entity_name != name || member.entity_type != kind {
+        let member: ProjectMember = read(&value)?;
+        if member.entity_name.as_deref() != Some(name) || member.entity_type != kind {
             continue;
         }
         if member.pattern.as_deref() == pattern {
@@ -78,25 +78,31 @@ pub(crate) fn member(
     })
 }
 
-/// The filter for the robots of a project, or of the registry.
-pub(crate) fn robots_of(client: &Client, project: Option<&str>) -> Result<String, String> {
-    Ok(match project {
+/// The robots of a project, or of the registry; of one name, if one is given.
+pub(crate) fn robots(
+    client: &Client,
+    project: Option<&str>,
+    name: Option<&str>,
+) -> Result<Vec<Value>, String> {
+    let mut conditions = match project {
         Some(name) => {
             let project: Project = read(&self::project(client, name)?)?;
-            let id = project.project_id.to_string();
-            filter(&[("Level", is("project")), ("ProjectID", is(&id))])
+            let id = Match::Is(project.project_id.to_string());
+            vec![("Level", is("project")), ("ProjectID", id)]
         }
-        None => filter(&[("Level", is("system"))]),
-    })
+        None => vec![("Level", is("system"))],
+    };
+    conditions.extend(name.map(|name| ("name", is(name))));
+    Ok(client.list("/robots", &[("q", &filter(&conditions))])?)
 }
 
 /// A robot by its name, with or without what is put before it, and what the API says of it.
 pub(crate) fn robot(client: &Client, project: Option<&str>, name: &str) -> Result<(Robot, Value), String> {
     let (project, short) = parts(project, name);
-    let known = client.list("/robots", &[("q", &robots_of(client, project)?)]);
-    for value in known.map_err(|why| why.about("robot", name))? {
+    for value in robots(client, project, Some(short))? {
         let robot: Robot = read(&value)?;
-        if robot.name == name || is_called(&robot.name, project, short) {
+        // Whoever says what is put before it means no other.
+        if !name.contains('$') || robot.name == name {
             return Ok((robot, value));
         }
     }
@@ -117,16 +123,6 @@ fn parts<'a>(project: Option<&'a str>, name: &'a str) -> (Option<&'a str>, &'a s
     match rest.split_once('+') {
         Some((project, short)) => (Some(project), short),
         None => (project, rest),
-    }
-}
-
-/// Whether a whole name is that of a robot.
-fn is_called(whole: &str, project: Option<&str>, short: &str) -> bool {
-    match project {
-        Some(project) => whole
-            .strip_suffix(short)
-            .is_some_and(|rest| rest.ends_with(&format!("{project}+"))),
-        None => whole == short || whole.split_once('$').is_some_and(|(_, rest)| rest == short),
     }
 }
 
@@ -153,14 +149,9 @@ mod tests {
     #[test]
     fn a_robot_is_found_by_its_short_and_its_whole_name() {
         for (project, name) in [(Some("shop"), "ci"), (None, "shop+ci"), (None, "robot$shop+ci")] {
-            let (project, short) = parts(project, name);
-            assert_eq!((project, short), (Some("shop"), "ci"), "{name}");
-            assert!(is_called("robot$shop+ci", project, short));
-            assert!(!is_called("robot$shop+xci", project, short));
-            assert!(!is_called("robot$ci", project, short));
+            assert_eq!(parts(project, name), (Some("shop"), "ci"), "{name}");
         }
         assert_eq!(parts(None, "robot$ci"), (None, "ci"));
-        assert!(is_called("robot$ci", None, "ci") && !is_called("robot$x-ci", None, "ci"));
     }
 
     #[test]

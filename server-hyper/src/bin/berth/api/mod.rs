@@ -1,6 +1,5 @@
 //! The management API, as its commands ask it.
 
-pub(crate) mod bodies;
 pub(crate) mod client;
 mod docker;
 pub(crate) mod find;
@@ -8,6 +7,7 @@ pub(crate) mod login;
 pub(crate) mod password;
 pub(crate) mod permissions;
 pub(crate) mod show;
+mod shown;
 
 pub(crate) use client::{Client, path};
 pub(crate) use login::Login;

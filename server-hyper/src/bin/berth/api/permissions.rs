@@ -3,8 +3,8 @@
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use registry_auth::{Operation, Permission};
 use registry_core::Timestamp;
+use registry_harbor::model::{Access, Permission};
 
 use crate::progress::time;
 
@@ -17,7 +17,7 @@ scan:read, as Harbor names them.";
 
 /// Operations that are given together: `pull`, `push`, `list`, `delete`, or `RESOURCE:ACTION`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Allow(Vec<Operation>);
+pub(crate) struct Allow(Vec<Access>);
 
 impl FromStr for Allow {
     type Err = String;
@@ -45,38 +45,41 @@ impl FromStr for Allow {
                 _ => return Err("it is pull, push, list, delete or RESOURCE:ACTION".to_owned()),
             },
         };
-        let operations = operations.iter().map(|(resource, action)| Operation {
+        let operations = operations.iter().map(|(resource, action)| Access {
             resource: (*resource).to_owned(),
             action: (*action).to_owned(),
+            effect: None,
         });
         Ok(Allow(operations.collect()))
     }
 }
 
-/// What is allowed, each once.
-fn operations(allow: &[Allow]) -> Vec<(&str, &str)> {
-    let mut operations = Vec::new();
-    for Operation { resource, action } in allow.iter().flat_map(|Allow(operations)| operations) {
-        let operation = (resource.as_str(), action.as_str());
-        if !operations.contains(&operation) {
-            operations.push(operation);
+/// What is allowed in a place, each once.
+fn permission(kind: &str, namespace: &str, allow: &[Allow]) -> Permission {
+    let mut access: Vec<Access> = Vec::new();
+    for one in allow.iter().flat_map(|Allow(operations)| operations) {
+        if !access.contains(one) {
+            access.push(one.clone());
         }
     }
-    operations
+    Permission {
+        kind: kind.to_owned(),
+        namespace: namespace.to_owned(),
+        access,
+    }
 }
 
 /// The same in each of these projects.
 pub(crate) fn in_projects(projects: &[String], allow: &[Allow]) -> Vec<Permission> {
-    let operations = operations(allow);
     let permissions = projects
         .iter()
-        .map(|project| Permission::project(project, &operations));
+        .map(|project| permission("project", project, allow));
     permissions.collect()
 }
 
 /// On the registry as a whole.
 pub(crate) fn on_system(allow: &[Allow]) -> Option<Permission> {
-    (!allow.is_empty()).then(|| Permission::system(&operations(allow)))
+    (!allow.is_empty()).then(|| permission("system", "/", allow))
 }
 
 /// Permissions for people: `shop: repository:pull, repository:push`.

@@ -11,7 +11,7 @@ use crate::progress::listing;
 /// How it is printed.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Form {
-    /// Print JSON, one object a line, as the API says it
+    /// Print JSON, one object a line, as the API says it: its /api/v2.0/openapi.json describes them
     #[arg(long, conflicts_with = "quiet")]
     json: bool,
     /// Print only the name; or the secret, where one is made
@@ -106,9 +106,9 @@ impl Form {
 }
 
 /// A time of the API, without fractions of a second.
-pub(crate) fn day(time: &str) -> String {
+pub(crate) fn seconds(time: &str) -> String {
     match time.split_once('.') {
-        Some((seconds, _)) => format!("{seconds}Z"),
+        Some((whole, _)) => format!("{whole}Z"),
         None => time.to_owned(),
     }
 }

@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 use registry_auth::roles::Role;
-use serde_json::{Value, json};
+use registry_harbor::model::{MemberRequest, MemberUser, ProjectMember, RoleRequest, UserGroup};
+use serde_json::Value;
 
-use crate::api::bodies::Member;
 use crate::api::{Client, Form, Login, find, path};
 use crate::place::EXIT_CODES;
 
@@ -107,12 +107,12 @@ impl Whose {
             .unwrap_or_else(|| format!("project {}", self.project))
     }
 
-    fn find(&self, client: &Client) -> Result<(Member, Value), String> {
+    fn find(&self, client: &Client) -> Result<(ProjectMember, Value), String> {
         let (name, kind, _) = self.who()?;
         find::member(client, &self.project, (name, kind), self.pattern().as_deref())
     }
 
-    fn at(&self, member: &Member) -> String {
+    fn at(&self, member: &ProjectMember) -> String {
         path(&["projects", &self.project, "members", &member.id.to_string()])
     }
 }
@@ -172,13 +172,24 @@ pub(super) fn run(args: &Members) -> Result<(), String> {
 fn add(args: &Given) -> Result<(), String> {
     let (name, kind, who) = args.whose.who()?;
     let client = args.login.client()?;
-    let mut body = json!({ "role_id": args.role.id() });
+    let mut body = MemberRequest {
+        role_id: args.role.id(),
+        pattern: args.whose.pattern(),
+        ..MemberRequest::default()
+    };
     match kind {
-        "g" => body["member_group"] = json!({ "group_name": name }),
-        _ => body["member_user"] = json!({ "username": name }),
-    }
-    if let Some(pattern) = args.whose.pattern() {
-        body["pattern"] = pattern.into();
+        "g" => {
+            body.member_group = Some(UserGroup {
+                group_name: name.to_owned(),
+                ..UserGroup::default()
+            });
+        }
+        _ => {
+            body.member_user = Some(MemberUser {
+                username: name.to_owned(),
+                ..MemberUser::default()
+            });
+        }
     }
     let made = client.post(&path(&["projects", &args.whose.project, "members"]), &body);
     made.map_err(|why| why.about("project", &args.whose.project))?;
@@ -194,14 +205,18 @@ fn list(args: &List) -> Result<(), String> {
         .client()?
         .list(&path(&["projects", &args.project, "members"]), &[]);
     args.form
-        .list::<Member>(&found.map_err(|why| why.about("project", &args.project))?)
+        .list::<ProjectMember>(&found.map_err(|why| why.about("project", &args.project))?)
 }
 
 fn change(args: &Given) -> Result<(), String> {
     let (name, _, who) = args.whose.who()?;
     let client = args.login.client()?;
     let (member, _) = args.whose.find(&client)?;
-    let put = client.put(&args.whose.at(&member), &json!({ "role_id": args.role.id() }));
+    let body = RoleRequest {
+        role_id: args.role.id(),
+        pattern: None,
+    };
+    let put = client.put(&args.whose.at(&member), &body);
     put.map_err(|why| why.about("member", name))?;
     let (_, value) = args.whose.find(&client)?;
     let sentence = format!("{who} is {} in {}", args.role, args.whose.place());

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use registry_core::store::collection::Match;
-use serde_json::json;
+use registry_harbor::model::{Project, ProjectRequest};
 
-use crate::api::bodies::Project;
 use crate::api::login::LOGIN;
 use crate::api::{Form, Login, find, path};
 use crate::place::EXIT_CODES;
@@ -129,9 +128,13 @@ pub(crate) fn run(args: &Projects) -> ExitCode {
     })
 }
 
-/// Values of metadata are texts.
-fn metadata(public: bool) -> serde_json::Value {
-    json!({ "public": public.to_string() })
+/// What is asked for, of a project that is to be made if it has a name. Settings are texts.
+fn wanted(name: Option<&str>, public: bool) -> ProjectRequest {
+    ProjectRequest {
+        project_name: name.map(str::to_owned),
+        metadata: Some([("public".to_owned(), Some(public.to_string()))].into()),
+        ..ProjectRequest::default()
+    }
 }
 
 fn access(public: bool) -> &'static str {
@@ -143,8 +146,7 @@ fn access(public: bool) -> &'static str {
 
 fn create(args: &Create) -> Result<(), String> {
     let client = args.login.client()?;
-    let body = json!({ "project_name": args.name, "metadata": metadata(args.public) });
-    let made = client.post("/projects", &body);
+    let made = client.post("/projects", &wanted(Some(&args.name), args.public));
     made.map_err(|why| why.about("project", &args.name))?;
     let value = find::project(&client, &args.name)?;
     let sentence = format!("project {} was created, {}", args.name, access(args.public));
@@ -177,8 +179,7 @@ fn delete(args: &Delete) -> Result<(), String> {
 
 fn open(args: &Named, public: bool) -> Result<(), String> {
     let client = args.login.client()?;
-    let body = json!({ "metadata": metadata(public) });
-    let put = client.put(&path(&["projects", &args.name]), &body);
+    let put = client.put(&path(&["projects", &args.name]), &wanted(None, public));
     put.map_err(|why| why.about("project", &args.name))?;
     let value = find::project(&client, &args.name)?;
     let sentence = format!("project {} is {}", args.name, access(public));

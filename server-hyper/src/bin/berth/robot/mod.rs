@@ -6,12 +6,11 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, Subcommand, ValueEnum};
-use registry_auth::Permission;
 use registry_auth::secret::Secret;
-use serde_json::{Value, json};
+use registry_harbor::model::{Created, Permission, Robot, RobotRequest, RobotSecret, RobotUpdate};
+use serde_json::Value;
 
 use self::output::{Credentials, Output};
-use crate::api::bodies::{Created, Robot};
 use crate::api::client::read;
 use crate::api::login::{LOGIN, host};
 use crate::api::permissions::{ALLOW, Allow, Days, in_projects, on_system};
@@ -105,7 +104,7 @@ struct Create {
     #[arg(long, value_name = "DAYS")]
     expires: Option<Days>,
     /// What it is for
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     description: String,
     #[command(flatten)]
     output: Output,
@@ -223,16 +222,15 @@ fn create(args: &Create) -> Result<(), String> {
         Level::Project => "project",
         Level::System => "system",
     };
-    let mut body = json!({
-        "name": args.name,
-        "description": args.description,
-        "level": level,
-        "disable": false,
-        "permissions": permissions,
-    });
-    if let Some(Days(days)) = args.expires {
-        body["duration"] = days.into();
-    }
+    let body = RobotRequest {
+        name: args.name.clone(),
+        description: args.description.clone(),
+        level: level.to_owned(),
+        // Without a word about it, what the operator says.
+        duration: args.expires.map_or(0, |Days(days)| days),
+        permissions,
+        ..RobotRequest::default()
+    };
     let made = client.post("/robots", &body);
     let made = made.map_err(|why| why.about("robot", &args.name))?;
     let created: Created = read(&made)?;
@@ -272,9 +270,8 @@ fn tell(
 
 fn list(args: &List) -> Result<(), String> {
     let client = args.login.client()?;
-    let filter = find::robots_of(&client, args.project.as_deref())?;
-    args.form
-        .list::<Robot>(&client.list("/robots", &[("q", &filter)])?)
+    let robots = find::robots(&client, args.project.as_deref(), None)?;
+    args.form.list::<Robot>(&robots)
 }
 
 fn show(args: &Named) -> Result<(), String> {
@@ -295,9 +292,12 @@ fn delete(args: &Delete) -> Result<(), String> {
 
 fn disable(args: &Named, disable: bool) -> Result<(), String> {
     let client = args.login.client()?;
-    let (robot, mut value) = args.which.find(&client)?;
-    value["disable"] = disable.into();
-    let put = client.put(&at(&robot), &value);
+    let (robot, _) = args.which.find(&client)?;
+    let body = RobotUpdate {
+        disable: Some(disable),
+        ..RobotUpdate::default()
+    };
+    let put = client.put(&at(&robot), &body);
     put.map_err(|why| why.about("robot", &robot.name))?;
     let value = client
         .get(&at(&robot))
@@ -313,9 +313,9 @@ fn disable(args: &Named, disable: bool) -> Result<(), String> {
 fn refresh(args: &Refresh) -> Result<(), String> {
     let client = args.login.client()?;
     let (robot, value) = args.which.find(&client)?;
-    let drawn = client.patch(&at(&robot), &json!({ "secret": "" }));
+    let drawn = client.patch(&at(&robot), &RobotSecret::default());
     let drawn = drawn.map_err(|why| why.about("robot", &robot.name))?;
-    let drawn: Created = read(&drawn)?;
+    let drawn: RobotSecret = read(&drawn)?;
     let sentence = format!("robot {} has another secret, and the old one ended", robot.name);
     tell(
         &client,
