@@ -69,6 +69,15 @@ impl StaticPolicy {
         }
     }
 
+    /// Everybody who has said who they are may do everything, and others nothing.
+    pub fn for_users() -> Self {
+        StaticPolicy::new([Rule::new(
+            Who::Authenticated,
+            Pattern::All,
+            [Action::Pull, Action::Push, Action::Delete],
+        )])
+    }
+
     /// Everybody may do everything: an open registry.
     pub fn open() -> Self {
         StaticPolicy::new([Rule::new(

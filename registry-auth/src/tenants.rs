@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use registry_core::store::Kv;
-use registry_core::{Error, ErrorKind, Result, Runtime};
+use registry_core::{Result, Runtime};
 
 use crate::accounts::{Accounts, Settings};
 use crate::authorizer::RoleAuthorizer;
@@ -55,12 +55,7 @@ impl Tenants {
         hashing: Arc<dyn PasswordHashing>,
         settings: Settings,
     ) -> Result<Self> {
-        if settings.robot_prefix.is_empty() || settings.robot_prefix.contains(['+', '#', ':', '/']) {
-            return Err(Error::new(
-                ErrorKind::RequestInvalid,
-                "the prefix of robots' names is not empty and has none of + # : / in it",
-            ));
-        }
+        settings.check()?;
         let written = Arc::new(AtomicU64::new(0));
         let tables = Tables::new(records, Arc::clone(&written));
         let snapshots = Snapshots::new(tables.clone(), written, Arc::clone(&runtime), settings);

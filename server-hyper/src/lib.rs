@@ -8,6 +8,7 @@ mod body;
 pub mod config;
 mod connection;
 pub mod control;
+pub mod front;
 mod io;
 pub mod logging;
 pub mod metrics;
@@ -23,6 +24,7 @@ mod stores;
 mod test_server;
 pub mod tls;
 
+pub use front::Front;
 pub use observe::RequestBody;
 pub use runtime::TokioRuntime;
 pub use server::{Builder, Handle, Limits, Server, Stopped};

@@ -98,32 +98,6 @@ impl Drop for Serving {
     }
 }
 
-#[test]
-fn without_accounts_it_opens_only_if_told_to() {
-    let output = run(&["serve", "--memory", "--listen", "127.0.0.1:0"]);
-    assert!(!output.status.success());
-    let said = text(&output.stderr);
-    assert!(
-        said.starts_with("berth: allow_anonymous: there are no accounts yet"),
-        "{said}"
-    );
-    assert!(said.contains("--allow-anonymous"), "{said}");
-}
-
-#[test]
-fn beyond_loopback_it_listens_only_if_told_to_and_names_key_and_flag() {
-    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:5000"] {
-        let output = run(&["serve", "--memory", "--listen", address]);
-        assert!(!output.status.success());
-        let said = text(&output.stderr);
-        assert!(said.contains("listen: ") && said.contains(address), "{said}");
-        assert!(
-            said.contains("`listen`") && said.contains("--allow-anonymous"),
-            "{said}"
-        );
-    }
-}
-
 #[tokio::test]
 async fn it_prints_its_address_says_where_things_are_and_ends_well_when_told_to() {
     let server = Serving::start(&["--memory"]);
@@ -299,13 +273,15 @@ fn a_check_fails_with_every_problem_and_its_key() {
         file,
         "--tls-key",
         missing,
+        "--set",
+        &format!("auth.htpasswd={missing}"),
     ]);
     assert!(!output.status.success());
     let said = text(&output.stderr);
     for expected in [
-        "problem: allow_anonymous: ".to_owned(),
         format!("problem: flag --data: data: {file} cannot be used"),
         format!("problem: flag --tls-certificate: tls.certificate: {file}: does not hold a certificate"),
+        format!("problem: flag --set: auth.htpasswd: the htpasswd file {missing} cannot be read"),
     ] {
         assert!(said.contains(&expected), "{expected} is not in\n{said}");
     }

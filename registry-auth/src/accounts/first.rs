@@ -12,8 +12,8 @@ use crate::secret::Secret;
 /// The name of the first administrator.
 pub const ADMIN: &str = "admin";
 
-/// Where the environment says the first administrator's password.
-const VARIABLE: &str = "BERTH_ADMIN_PASSWORD";
+/// The variable of the environment that says the first administrator's password.
+pub const ADMIN_PASSWORD: &str = "BERTH_ADMIN_PASSWORD";
 
 /// The password that the operator wants the first administrator to have: what `BERTH_ADMIN_PASSWORD` says, or else what the
 /// file holds, without the end of its last line.
@@ -21,9 +21,9 @@ const VARIABLE: &str = "BERTH_ADMIN_PASSWORD";
 /// # Errors
 /// [`AccountError::Invalid`] if the file cannot be read, or either is not a text.
 pub fn initial_password(file: Option<&Path>) -> Result<Option<Secret>, AccountError> {
-    if let Some(given) = env::var_os(VARIABLE) {
+    if let Some(given) = env::var_os(ADMIN_PASSWORD) {
         let text = given.into_string();
-        let text = text.map_err(|_| AccountError::Invalid(format!("{VARIABLE} is not a text")))?;
+        let text = text.map_err(|_| AccountError::Invalid(format!("{ADMIN_PASSWORD} is not a text")))?;
         return Ok(Some(Secret::new(text)));
     }
     let Some(file) = file else {

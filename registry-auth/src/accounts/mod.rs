@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use registry_core::store::collection::{Found, Query, Record};
-use registry_core::{Result, Runtime, Timestamp};
+use registry_core::{Error, ErrorKind, Result, Runtime, Timestamp};
 
 use crate::credentials::PasswordHashing;
 use crate::error::AccountError;
@@ -25,7 +25,7 @@ use crate::secret::Secret;
 use crate::snapshots::Snapshots;
 use crate::tables::Tables;
 
-pub use first::{ADMIN, initial_password};
+pub use first::{ADMIN, ADMIN_PASSWORD, initial_password};
 pub use groups::NewGroup;
 pub use permission::{Kind, Operation, Permission};
 pub use records::{Creator, Group, GroupKind, Hash, Robot, RobotSecret, Token, User};
@@ -48,6 +48,23 @@ pub struct Settings {
     pub users_create_projects: bool,
     /// Whether the first push into a project that does not exist makes it, by whoever may make projects.
     pub auto_create: bool,
+}
+
+impl Settings {
+    /// Whether they make sense.
+    ///
+    /// # Errors
+    /// [`RequestInvalid`](ErrorKind::RequestInvalid) about the prefix of robots' names: what else these may have in them would be
+    /// read otherwise.
+    pub fn check(&self) -> Result<()> {
+        match self.robot_prefix.is_empty() || self.robot_prefix.contains(['+', '#', ':', '/']) {
+            true => Err(Error::new(
+                ErrorKind::RequestInvalid,
+                "the prefix of robots' names is not empty and has none of + # : / in it",
+            )),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Default for Settings {

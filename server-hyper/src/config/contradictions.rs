@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::choices::ScrubInterval;
-use super::explain::Problem;
 use super::schema::Config;
 use super::value::Value;
 
@@ -100,33 +99,7 @@ impl Config {
                 read.show()
             ),
         );
+        found.extend(self.auth.contradictions());
         found
-    }
-
-    /// Whether the registry may be opened to those who can reach it.
-    ///
-    /// # Errors
-    /// Says what to do: there are no accounts yet, so it opens to everybody or not at all.
-    pub fn admission(&self) -> Result<(), Problem> {
-        if self.allow_anonymous {
-            return Ok(());
-        }
-        let beyond = self.listen.iter().find(|address| !address.ip().is_loopback());
-        Err(match beyond {
-            Some(address) => Problem::of(
-                "listen",
-                format!(
-                    "{address} can be reached from other machines, and without accounts everybody there could push, \
-                     pull and delete; set `listen` to an address of loopback, or pass --allow-anonymous if all of \
-                     them may"
-                ),
-            ),
-            None => Problem::of(
-                "allow_anonymous",
-                "there are no accounts yet, so the registry opens to everybody who can reach it or not at all; pass \
-                 --allow-anonymous (or set `allow_anonymous = true`) if all of them may push, pull and delete"
-                    .to_owned(),
-            ),
-        })
     }
 }

@@ -8,6 +8,7 @@ mod choices;
 mod contradictions;
 mod explain;
 mod node;
+mod origin;
 mod schema;
 mod sources;
 mod value;

@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use registry_auth::origin::Trust;
 use registry_core::Verify;
 use registry_core::store::Lifetimes;
 use registry_gc::ScrubOptions;
@@ -27,8 +28,10 @@ pub struct Config {
     pub data: PathBuf,
     /// Keep everything in memory instead.
     pub memory: bool,
-    /// Serve whoever asks.
+    /// Serve whoever asks, without accounts.
     pub allow_anonymous: bool,
+    /// Under which address clients know the registry, and which proxies are believed about that.
+    pub trust: Trust,
     /// What an acknowledged write survives.
     pub durability: Durability,
     /// What keeps the records.
@@ -154,6 +157,7 @@ impl Default for Config {
             data: "./data".into(),
             memory: false,
             allow_anonymous: false,
+            trust: Trust::default(),
             durability: Durability::Strict,
             records_engine: EngineKind::Lmdb,
             records_cache: registry_core::Options::default().cache as u64,
@@ -165,7 +169,7 @@ impl Default for Config {
             },
             admin_listen: AdminListen::Auto,
             admin_tls: false,
-            auth: AuthConfig { sealing_key: None },
+            auth: AuthConfig::default(),
             log: LogConfig {
                 format: LogFormat::Auto,
                 level: Level::Info,
@@ -203,6 +207,8 @@ impl Config {
         visit("data", &mut self.data);
         visit("memory", &mut self.memory);
         visit("allow_anonymous", &mut self.allow_anonymous);
+        visit("external_url", &mut self.trust.external);
+        visit("trusted_proxies", &mut self.trust.proxies);
         visit("durability", &mut self.durability);
         visit("records.engine", &mut self.records_engine);
         visit("records.cache", &mut self.records_cache);
@@ -212,7 +218,7 @@ impl Config {
         visit("tls.reload", &mut self.tls.reload);
         visit("admin.listen", &mut self.admin_listen);
         visit("admin.tls", &mut self.admin_tls);
-        visit("auth.sealing_key", &mut self.auth.sealing_key);
+        self.auth.each(visit);
         visit("log.format", &mut self.log.format);
         visit("log.level", &mut self.log.level);
         visit("limits.connections", &mut self.limits.connections);

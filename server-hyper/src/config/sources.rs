@@ -17,6 +17,15 @@ const PREFIX: &str = "BERTH_";
 const CONFIG: &str = "BERTH_CONFIG";
 /// The variable that holds the token with which commands talk to a server; it is no key either.
 pub const CONTROL_TOKEN: &str = "BERTH_CONTROL_TOKEN";
+/// Variables that are no keys of the configuration.
+const OTHERS: [&str; 6] = [
+    CONFIG,
+    CONTROL_TOKEN,
+    registry_auth::ADMIN_PASSWORD,
+    "BERTH_SERVER",
+    "BERTH_USERNAME",
+    "BERTH_PASSWORD",
+];
 
 /// A value given as a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +79,7 @@ pub fn load(
         .iter()
         .find(|(name, _)| name == CONFIG)
         .map(|(_, value)| PathBuf::from(value));
-    variables.retain(|(name, _)| name != CONFIG && name != CONTROL_TOKEN);
+    variables.retain(|(name, _)| !OTHERS.contains(&name.as_str()));
     #[cfg(feature = "omit-sync")]
     variables.retain(|(name, _)| name != crate::omission::VARIABLE);
     let file = file.map(Path::to_owned).or(named);

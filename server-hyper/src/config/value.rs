@@ -157,6 +157,25 @@ impl Value for Option<Duration> {
     }
 }
 
+impl Value for String {
+    fn kind(&self) -> Kind {
+        Kind::Text
+    }
+
+    fn allowed(&self) -> String {
+        "a text".to_owned()
+    }
+
+    fn set(&mut self, text: &str) -> bool {
+        text.clone_into(self);
+        true
+    }
+
+    fn show(&self) -> String {
+        quote(self)
+    }
+}
+
 impl Value for PathBuf {
     fn kind(&self) -> Kind {
         Kind::Text

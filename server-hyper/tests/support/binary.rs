@@ -59,6 +59,9 @@ pub(crate) fn run(arguments: &[&str]) -> Said {
     finish(berth(arguments))
 }
 
+/// The password of the administrator of a closed server.
+pub(crate) const PASSWORD: &str = "Correct-horse-7";
+
 /// A server that ends with the test.
 pub(crate) struct Serving {
     child: Child,
@@ -72,22 +75,28 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    /// Open to anyone.
     pub(crate) fn start(data: &Path, arguments: &[&str]) -> Self {
-        let data = data.to_str().unwrap();
-        let mut child = berth(&[
-            "serve",
-            "--allow-anonymous",
-            "--listen",
-            "127.0.0.1:0",
-            "--data",
-            data,
-        ])
-        .args(["--print-address", "--log-format", "human"])
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        Serving::of(berth(&["serve", "--allow-anonymous"]), data, arguments)
+    }
+
+    /// Open to those who have an account; the administrator's password is [`PASSWORD`].
+    pub(crate) fn closed(data: &Path, arguments: &[&str]) -> Self {
+        let mut serve = berth(&["serve"]);
+        serve.env("BERTH_ADMIN_PASSWORD", PASSWORD);
+        Serving::of(serve, data, arguments)
+    }
+
+    /// What `serve` serves, with more arguments.
+    pub(crate) fn of(mut serve: Command, data: &Path, arguments: &[&str]) -> Self {
+        let mut child = serve
+            .args(["--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()])
+            .args(["--print-address", "--log-format", "human"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut address = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut address)

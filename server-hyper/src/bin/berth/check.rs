@@ -3,8 +3,11 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
+use registry_auth::{Argon2id, Htpasswd};
+use registry_core::runtime::Threads;
 use registry_core::{SAMPLE, Verify};
 use registry_storage::backup::UNFINISHED;
 use registry_storage::kv::{EngineKind, OpenError};
@@ -20,7 +23,7 @@ Takes the flags of `serve`. Makes nothing, and starts no server; so it can be ru
 
 Examples:
   berth check --config /etc/berth.toml
-  berth check --allow-anonymous --data /srv/berth")]
+  berth check --data /srv/berth")]
 pub(crate) struct Check {
     #[command(flatten)]
     settings: Settings,
@@ -101,8 +104,10 @@ fn describe(loaded: &Loaded) {
              next push"
         ),
     }
-    if config.allow_anonymous {
-        println!("access: everybody who can reach it may push, pull and delete");
+    match (config.allow_anonymous, &config.auth.htpasswd) {
+        (true, _) => println!("access: everybody who can reach it may push, pull and delete"),
+        (false, Some(file)) => println!("access: the users in {}, who may everything", file.display()),
+        (false, None) => println!("access: accounts, by their roles in projects"),
     }
 }
 
@@ -124,12 +129,23 @@ fn engine(engine: EngineKind) -> &'static str {
 /// What would keep `serve` from working.
 fn problems(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
-    problems.extend(config.admission().err());
     if let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key)
         && let Err(error) = Tls::from_files(certificate, key)
     {
         problems.push(Problem::of(config.tls.key_of(&error), error.to_string()));
     }
+    if let (false, Some(file)) = (config.allow_anonymous, &config.auth.htpasswd) {
+        let hashing = Arc::new(Argon2id::owasp());
+        let users = futures_executor::block_on(Htpasswd::open(file, Threads::shared(), hashing));
+        problems.extend(users.err().map(|error| Problem::caused("auth.htpasswd", &error)));
+    }
+    problems.extend(
+        config
+            .auth
+            .keys()
+            .err()
+            .map(|error| Problem::caused("auth.sealing_key", &error)),
+    );
     if !config.memory {
         problems.extend(data(config).err());
     }

@@ -1,6 +1,7 @@
 //! `berth`: an OCI registry in one binary.
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod backup;
 mod check;
 mod fsck;
@@ -34,7 +35,7 @@ static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[derive(Parser)]
 #[command(name = "berth", version, arg_required_else_help = true)]
 #[command(after_help = "Examples:
-  berth serve --allow-anonymous            serve ./data at 127.0.0.1:5000, to everybody on this machine
+  berth serve                              serve ./data at 127.0.0.1:5000, to who has an account
   berth serve --config /etc/berth.toml     serve as a file says
   berth check --config /etc/berth.toml     say what that would do, and whether it can
   berth backup --data /srv/berth /mnt/b    back it up, while it serves

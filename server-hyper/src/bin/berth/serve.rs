@@ -7,19 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use registry_auth::StaticPolicy;
-use registry_core::http::Service;
-use registry_core::wrappers::Authorized;
 use registry_gc::{Collector, Stop};
 use server_hyper::admin::Admin;
 use server_hyper::config::{Config, Durability, Loaded, Problem};
 use server_hyper::control::{Endpoint, Socket, Token};
 use server_hyper::metrics::Metrics;
 use server_hyper::tls::Tls;
-use server_hyper::{Handle, Server, Stores, TokioRuntime, logging};
+use server_hyper::{Handle, Server, Stores, front, logging};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
+use crate::accounts;
 use crate::settings::Settings;
 
 #[derive(Args)]
@@ -27,10 +25,13 @@ use crate::settings::Settings;
 SIGTERM or SIGINT lets running requests end, for at most limits.drain; a second one stops at once. \
 SIGHUP reads the certificate again.
 
+The first start makes the administrator \"admin\", with the password that BERTH_ADMIN_PASSWORD or the file \
+auth.admin_password_file says; without either, with one that is drawn and shown once.
+
 Examples:
-  berth serve --allow-anonymous
-  berth serve --allow-anonymous --memory --listen 127.0.0.1:0 --print-address
+  berth serve
   berth serve --config /etc/berth.toml --set limits.drain=2m
+  berth serve --allow-anonymous --memory --listen 127.0.0.1:0 --print-address
   BERTH_LOG__LEVEL=debug berth serve --config /etc/berth.toml")]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -45,9 +46,6 @@ pub(crate) fn run(args: &Serve) -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return refuse(error),
     };
-    if let Err(problem) = loaded.config.admission() {
-        return refuse(loaded.locate(problem));
-    }
     if let Err(error) = logging::init(loaded.config.log.format, loaded.config.log.level) {
         return refuse(error);
     }
@@ -82,7 +80,7 @@ fn refuse(why: impl std::fmt::Display) -> ExitCode {
 }
 
 /// A problem with a key, from an error and all its causes.
-fn problem(loaded: &Loaded, key: &'static str, error: &dyn Error) -> Problem {
+pub(crate) fn problem(loaded: &Loaded, key: &'static str, error: &dyn Error) -> Problem {
     loaded.locate(Problem::caused(key, error))
 }
 
@@ -97,11 +95,15 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     }
     metrics.collector(stores.collector.clone());
 
-    // Nothing is allowed that no rule allows; the one rule there is so far is what `allow_anonymous` stands for.
-    let registry = Authorized::around(Arc::clone(&stores.registry), StaticPolicy::open());
-    let service = Service::new(Arc::new(registry), TokioRuntime::shared()).limits(config.protocol_limits());
-    let mut builder = Server::builder()
-        .service(service)
+    let front = match config.allow_anonymous {
+        true => None,
+        false => Some(Arc::new(accounts::front(loaded, &stores).await?)),
+    };
+    let builder = match &front {
+        None => Server::builder().service(front::open(&stores, config.protocol_limits())),
+        Some(front) => Server::builder().service(front.service(config.protocol_limits())),
+    };
+    let mut builder = builder
         .limits(config.server_limits())
         .metrics(metrics.clone())
         .log_requests(true);
@@ -142,6 +144,7 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
         stores.collector.clone(),
         stop_collecting.clone(),
     ))];
+    background.extend(front.map(|front| tokio::spawn(async move { front.sweep().await })));
     background.extend(scrubber.map(|scrubber| tokio::spawn(async move { scrubber.run().await })));
     background.extend(control(config, stores));
     if let Some(tls) = tls {
@@ -230,11 +233,20 @@ fn announce(config: &Config, server: &Server, admin: Option<&Server>) {
             tracing::warn!("durability: {}", config.durability.promise());
         }
     }
+    let address = server.local_addr();
     if config.allow_anonymous {
         tracing::warn!("no accounts: everybody who can reach this registry may push, pull and delete");
+        tracing::info!("try: docker tag alpine {address}/alpine && docker push {address}/alpine");
+        return;
     }
-    let address = server.local_addr();
-    tracing::info!("try: docker tag alpine {address}/alpine && docker push {address}/alpine");
+    let beyond = server
+        .local_addrs()
+        .iter()
+        .find(|address| !address.ip().is_loopback());
+    if let (Some(beyond), "http", true) = (beyond, scheme, config.trust.proxies.is_empty()) {
+        tracing::warn!("{beyond} speaks no TLS: passwords and tokens can be read on their way there");
+    }
+    tracing::info!("try: docker login {address}");
 }
 
 /// The signal for a file that grew to its limit, as signal(7) numbers it on the platforms that berth is built for.
