@@ -16,6 +16,7 @@ mod observe;
 #[cfg(feature = "omit-sync")]
 pub mod omission;
 pub mod outgoing;
+mod readiness;
 mod runtime;
 mod scrub;
 #[cfg(target_os = "linux")]
@@ -24,8 +25,10 @@ mod server;
 mod stores;
 mod test_server;
 pub mod tls;
+pub mod trust;
+mod wrong_protocol;
 
-pub use front::Front;
+pub use front::{Front, FrontService};
 pub use observe::RequestBody;
 pub use runtime::TokioRuntime;
 pub use server::{Builder, Handle, Limits, Server, Stopped};

@@ -4,6 +4,7 @@
 mod accounts;
 mod api;
 mod backup;
+mod certificate;
 mod check;
 mod fsck;
 mod gc;
@@ -19,6 +20,7 @@ mod settings;
 mod terminal;
 mod token;
 mod trash;
+mod trust;
 mod undo;
 mod user;
 mod version;
@@ -43,6 +45,8 @@ static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[command(after_help = "Examples:
   berth serve                              serve ./data at 127.0.0.1:5000, to who has an account
   berth serve --config /etc/berth.toml     serve as a file says
+  berth serve --tls-self-signed            serve with TLS, by a certificate that berth makes
+  berth trust --data /srv/berth            say how clients come to trust that
   berth check --config /etc/berth.toml     say what that would do, and whether it can
   berth user create alice --generate       make an account, and print its password once
   berth project create shop                make a project, for repositories such as shop/web
@@ -85,6 +89,8 @@ enum Command {
     Rollback(undo::Rollback),
     /// Replace the keys that sign tokens.
     Keys(keys::Keys),
+    /// Say how clients come to trust the registry's certificate: docker, containerd, podman, Kubernetes, curl.
+    Trust(trust::Trust),
     /// Make users, and say what they may.
     User(user::Users),
     /// Make projects, and say who may what in them.
@@ -111,6 +117,7 @@ fn main() -> ExitCode {
         Command::History(history) => undo::history(&history),
         Command::Rollback(rollback) => undo::roll_back(&rollback),
         Command::Keys(keys) => keys::run(&keys),
+        Command::Trust(trust) => trust::run(&trust),
         Command::User(users) => user::run(&users),
         Command::Project(projects) => project::run(&projects),
         Command::Robot(robots) => robot::run(&robots),
