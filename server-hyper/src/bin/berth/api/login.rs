@@ -204,6 +204,9 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(served_at(&config).unwrap(), "http://127.0.0.1:8080");
+        let mut known = config;
+        known.trust.external = Some("https://registry.test".parse().unwrap());
+        assert_eq!(served_at(&known).unwrap(), "https://registry.test");
     }
 
     #[test]
