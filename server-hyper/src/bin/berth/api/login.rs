@@ -163,12 +163,11 @@ pub(crate) fn host(server: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
-/// Where a server with this configuration is found from the same machine.
+/// Where a server with this configuration is found: where clients know it, else where it listens on the same machine.
 fn served_at(config: &Config) -> Result<String, String> {
-    let scheme = match config.tls.certificate {
-        Some(_) => "https",
-        None => "http",
-    };
+    if let Some(external) = &config.trust.external {
+        return Ok(external.to_string());
+    }
     let address = config.listen.iter().find(|address| address.port() != 0);
     let address = address.ok_or("the configuration names no address to ask at; name one with --server")?;
     let ip = match address.ip() {
@@ -176,7 +175,8 @@ fn served_at(config: &Config) -> Result<String, String> {
         ip if ip.is_ipv4() => std::net::Ipv4Addr::LOCALHOST.into(),
         _ => std::net::Ipv6Addr::LOCALHOST.into(),
     };
-    Ok(format!("{scheme}://{}", SocketAddr::new(ip, address.port())))
+    let address = SocketAddr::new(ip, address.port());
+    Ok(format!("{}://{address}", config.scheme()))
 }
 
 #[cfg(test)]
@@ -204,6 +204,9 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(served_at(&config).unwrap(), "http://127.0.0.1:8080");
+        let mut known = config;
+        known.trust.external = Some("https://registry.test".parse().unwrap());
+        assert_eq!(served_at(&known).unwrap(), "https://registry.test");
     }
 
     #[test]
