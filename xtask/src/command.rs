@@ -63,7 +63,7 @@ pub(crate) fn watched(command: &mut Command, quiet_stdout: bool) -> Result<bool>
 }
 
 /// The last lines of what a command said, standard error first: that is where clients put the reason.
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     let text = [&output.stderr, &output.stdout].map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned());
     let lines: Vec<&str> = text.iter().flat_map(|part| part.lines()).collect();
     let first = lines.len().saturating_sub(12);
