@@ -34,6 +34,11 @@ pub(super) trait Client {
         true
     }
 
+    /// What the client says when it is not logged in and may not push: what the registry answers, or words of its own.
+    fn tells_to_log_in(&self) -> &'static str {
+        "takes an account; log in"
+    }
+
     /// Whether the client looks at when its token ends and gets another in time, or waits to be refused.
     fn minds_expiry(&self) -> bool {
         true
@@ -51,8 +56,11 @@ pub(super) struct Home {
 impl Home {
     /// The image as an archive of this kind, under the name that it is pushed by.
     fn archive(&self, kind: &str, name: &str) -> Result<PathBuf> {
-        let archive = self.work.join("image.tar");
-        remove(&archive)?;
+        let dir = self.work.join("archive");
+        // skopeo does not add to one that is there.
+        remove(&dir)?;
+        std::fs::create_dir_all(&dir)?;
+        let archive = dir.join("image.tar");
         skopeo::copy(&[], &self.image, &format!("{kind}:{}:{name}", archive.display()))?;
         Ok(archive)
     }
@@ -193,8 +201,7 @@ impl Client for Containers {
     }
 
     fn digest(&self, name: &str) -> Result<String> {
-        let known = stdout(self.command().args(["images", "--format", "{{.Digest}}", name]))?;
-        Ok(known)
+        stdout(self.command().args(["images", "--format", "{{.Digest}}", name]))
     }
 }
 
@@ -250,6 +257,9 @@ impl Client for Docker {
         let known: Value = serde_json::from_str(&stdout(self.daemon.docker().args(inspect))?)?;
         let known = known[0].as_str().and_then(|known| known.split_once('@'));
         Ok(known.context("docker knows no digest of it")?.1.to_owned())
+    }
+    fn tells_to_log_in(&self) -> &'static str {
+        "requested access to the resource is denied"
     }
 }
 
@@ -315,6 +325,10 @@ impl Client for Ctr {
 
     fn tells_why(&self) -> bool {
         false
+    }
+
+    fn tells_to_log_in(&self) -> &'static str {
+        "insufficient_scope"
     }
 
     fn minds_expiry(&self) -> bool {

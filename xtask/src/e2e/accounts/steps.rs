@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::clients::Client;
 use super::login::Login;
@@ -53,7 +53,8 @@ impl Steps<'_> {
 
     /// That a client says why it was refused; if it prints no more than the status, that.
     fn told(&self, mut command: Command, status: &str, why: &str) -> Result<()> {
-        let said = refused(&mut command)?;
+        // skopeo quotes what it was told.
+        let said = refused(&mut command)?.replace("\\\"", "\"");
         let expected = if self.client.tells_why() { why } else { status };
         ensure!(
             said.contains(expected),
@@ -180,9 +181,13 @@ impl Steps<'_> {
 
     /// Without a login, what is public is pulled, and nothing is pushed.
     fn public(&mut self) -> Result<()> {
-        self.pulls("open/app").context("without a login")?;
-        let said = refused(&mut self.client.push(&self.image("open/app"))?)?;
-        eprintln!("{said}");
+        self.pulls("open/app")?;
+        let said = refused(&mut self.client.push(&self.image(&self.repository("open")))?)?;
+        let expected = self.client.tells_to_log_in();
+        ensure!(
+            said.contains(expected),
+            "it should say {expected:?}, and says: {said}"
+        );
         Ok(())
     }
 }
