@@ -268,13 +268,17 @@ fn open_in(args: &Args, server: Server, images: &ImageSet, work: &Path) -> Resul
 }
 
 fn with_accounts(args: &Args) -> Result<Vec<Job>> {
+    let clients = Client::value_variants().iter().copied();
+    let clients = clients.filter(|client| args.chosen(*client) && client.logs_in());
+    let clients: Vec<Client> = clients.collect();
+    if clients.is_empty() {
+        return Ok(Vec::new());
+    }
     // The tiny ones: what is looked at is who may have them.
     let images = images::make(true)?;
     in_work(|work| {
         let tenants = accounts::Tenants::start(&images, &work.join("server"))?;
-        let clients = Client::value_variants().iter().copied();
-        let clients = clients.filter(|client| args.chosen(*client) && client.logs_in());
-        let run = clients.map(|client| {
+        let run = clients.into_iter().map(|client| {
             let name = client.name();
             let own = work.join(&name);
             one_client(&name, &own, |checks| {

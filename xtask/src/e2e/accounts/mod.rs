@@ -17,6 +17,7 @@ use super::{Checks, skopeo};
 use crate::images::ImageSet;
 use crate::proxy::Proxy;
 use crate::server::{Running, start_with_accounts};
+use crate::tools;
 
 /// What each client is checked for, in the order of the closing table.
 pub(super) const COLUMNS: [&str; 12] = [
@@ -41,6 +42,7 @@ pub(super) struct Tenants {
 
 impl Tenants {
     pub(super) fn start(images: &ImageSet, work: &Path) -> Result<Self> {
+        tools::debian(&["skopeo"])?;
         let admin = Login::drawn("admin")?;
         let running = start_with_accounts(work, &admin.password, &[])?;
         let proxy = Proxy::start(running.address)?;
