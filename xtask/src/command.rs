@@ -62,19 +62,29 @@ pub(crate) fn watched(command: &mut Command, quiet_stdout: bool) -> Result<bool>
         .success())
 }
 
-/// The last lines of what a command said, standard error first: that is where clients put the reason.
-fn said(output: &Output) -> String {
-    let text = [&output.stderr, &output.stdout].map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned());
-    let lines: Vec<&str> = text.iter().flat_map(|part| part.lines()).collect();
+/// The last lines of what a command said on standard error, where clients put the reason and some nothing else; of its standard
+/// output if that is nothing.
+pub(crate) fn said(output: &Output) -> String {
+    let parts =
+        [&output.stderr, &output.stdout].map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned());
+    let text = parts
+        .into_iter()
+        .find(|part| !part.is_empty())
+        .unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
     let first = lines.len().saturating_sub(12);
     lines[first..].join(" | ")
 }
 
+/// A command as a person would type it, without the password of `--user`.
 fn shown(command: &Command) -> String {
-    let words = command.get_args().map(|word| word.to_string_lossy().into_owned());
-    let words: Vec<String> = std::iter::once(command.get_program().to_string_lossy().into_owned())
-        .chain(words)
-        .collect();
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    for word in command.get_args().map(|word| word.to_string_lossy()) {
+        match (words.last().map(String::as_str), word.split_once(':')) {
+            (Some("--user"), Some((name, _))) => words.push(format!("{name}:…")),
+            _ => words.push(word.into_owned()),
+        }
+    }
     match words.as_slice() {
         [timeout, _, _, rest @ ..] if timeout == "timeout" => rest.join(" "),
         all => all.join(" "),
@@ -92,6 +102,16 @@ mod tests {
             .to_string();
         assert!(error.starts_with("sh -c"), "{error}");
         assert!(error.contains("why"), "{error}");
+    }
+
+    #[test]
+    fn the_reason_is_quoted_however_much_else_is_printed_and_a_password_is_not() {
+        let script = "seq 100; echo why >&2; exit 1";
+        let error = capture(limited("sh").args(["-c", script, "--user", "dev:Secret-1"]))
+            .unwrap_err()
+            .to_string();
+        assert!(error.ends_with(": why"), "{error}");
+        assert!(error.contains("dev:…") && !error.contains("Secret-1"), "{error}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::command::limited;
 use crate::report::{Job, counts, summary};
-use crate::server::Server;
+use crate::server::{Server, random_password, start_with_accounts};
 use crate::{target, tools};
 
 /// The suite's source, pinned to a commit.
@@ -33,6 +33,12 @@ pub(crate) struct Args {
     suite: Option<PathBuf>,
 }
 
+/// Somebody who may do in the suite's projects all that it does there.
+struct Credentials {
+    name: &'static str,
+    password: String,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Version {
     #[value(name = "1.1")]
@@ -55,10 +61,13 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let suite = suite(args.suite.as_deref())?;
     let mut jobs = Vec::new();
     if let Some(address) = &args.against {
-        jobs = check(&suite, "against", address, args.version);
+        jobs = check(&suite, "against", address, args.version, None);
     } else {
         for server in args.server.each() {
             jobs.extend(check_server(&suite, server, args.version));
+            if server == Server::Hyper {
+                jobs.extend(check_with_accounts(&suite, args.version));
+            }
         }
     }
     println!("{}", summary(&jobs));
@@ -76,30 +85,66 @@ pub(crate) fn suite(given: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// Starts `server` and checks it for each version.
+/// Starts `server`, open to everybody, and checks it for each version.
 pub(crate) fn check_server(suite: &Path, server: Server, version: Version) -> Vec<Job> {
     let work = target().join("conformance").join(server.name());
     let start = Instant::now();
-    let running = crate::layout::remove(&work).and_then(|()| server.start(&work));
-    match running {
-        Ok(running) => check(suite, server.name(), &running.address.to_string(), version),
-        Err(error) => vec![Job {
-            name: format!("{}: start", server.name()),
-            outcome: (&Err::<(), _>(error)).into(),
-            took: start.elapsed(),
-            note: String::new(),
-        }],
+    match crate::layout::remove(&work).and_then(|()| server.start(&work)) {
+        Ok(running) => check(suite, server.name(), &running.address.to_string(), version, None),
+        Err(error) => vec![not_started(server.name(), start, error)],
     }
 }
 
-fn check(suite: &Path, name: &str, address: &str, version: Version) -> Vec<Job> {
+/// Starts a `berth` with accounts, and checks it for each version as somebody who logs in.
+pub(crate) fn check_with_accounts(suite: &Path, version: Version) -> Vec<Job> {
+    let name = "hyper-accounts";
+    let work = target().join("conformance").join(name);
+    let start = Instant::now();
+    let started = crate::layout::remove(&work).and_then(|()| {
+        let credentials = Credentials {
+            name: "admin",
+            password: random_password()?,
+        };
+        // The suite's first push makes its projects, the one that it mounts from too.
+        let environment = [("BERTH_AUTH__AUTO_CREATE_PROJECTS", "true".as_ref())];
+        let running = start_with_accounts(&work, &credentials.password, &environment)?;
+        Ok((running, credentials))
+    });
+    match started {
+        Ok((running, credentials)) => check(
+            suite,
+            name,
+            &running.address.to_string(),
+            version,
+            Some(&credentials),
+        ),
+        Err(error) => vec![not_started(name, start, error)],
+    }
+}
+
+fn not_started(name: &str, start: Instant, error: anyhow::Error) -> Job {
+    Job {
+        name: format!("{name}: start"),
+        outcome: (&Err::<(), _>(error)).into(),
+        took: start.elapsed(),
+        note: String::new(),
+    }
+}
+
+fn check(
+    suite: &Path,
+    name: &str,
+    address: &str,
+    version: Version,
+    credentials: Option<&Credentials>,
+) -> Vec<Job> {
     let each = version.each().iter();
     each.map(|version| {
         Job::run(&format!("{name}: {version}"), || {
             let results = target()
                 .join("conformance")
                 .join(format!("results-{name}-{version}"));
-            let results = once(suite, address, version, &results)?;
+            let results = once(suite, address, version, credentials, &results)?;
             println!("\n{name}, version {version}: {}", results.counts());
             for (word, names) in [("failed", &results.failed), ("skipped", &results.skipped)] {
                 for case in names {
@@ -114,7 +159,13 @@ fn check(suite: &Path, name: &str, address: &str, version: Version) -> Vec<Job> 
 }
 
 /// One run of the suite, read from the report that it writes.
-fn once(suite: &Path, address: &str, version: &str, results: &Path) -> Result<Results> {
+fn once(
+    suite: &Path,
+    address: &str,
+    version: &str,
+    credentials: Option<&Credentials>,
+    results: &Path,
+) -> Result<Results> {
     // A report left from before must not pass for this run's: the suite ends with 0 if it cannot start.
     crate::layout::remove(results)?;
     std::fs::create_dir_all(results)?;
@@ -132,6 +183,13 @@ fn once(suite: &Path, address: &str, version: &str, results: &Path) -> Result<Re
         .env("OCI_REPO1", format!("{repository}/one"))
         .env("OCI_REPO2", format!("{repository}/two"));
     command.env("OCI_RESULTS_DIR", results);
+    if let Some(credentials) = credentials {
+        command
+            .env("OCI_USERNAME", credentials.name)
+            .env("OCI_PASSWORD", &credentials.password);
+        // Two projects, so that it mounts from one into the other.
+        command.env("OCI_REPO2", format!("{repository}-other/two"));
+    }
     let output = command
         .output()
         .with_context(|| format!("cannot start {}", suite.display()))?;
@@ -276,6 +334,10 @@ mod tests {
 
     /// Runs a script in the suite's place, so that what a run makes of its ending is known without the suite.
     fn run_script(name: &str, script: &str) -> Result<Results> {
+        run_script_as(name, script, None)
+    }
+
+    fn run_script_as(name: &str, script: &str, credentials: Option<&Credentials>) -> Result<Results> {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = std::env::temp_dir().join(format!("xtask-conformance-{}-{name}", std::process::id()));
         let results = dir.join("results");
@@ -284,7 +346,7 @@ mod tests {
         let program = dir.join("suite");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n"))?;
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
-        let outcome = once(&program, "127.0.0.1:1", "1.1", &results);
+        let outcome = once(&program, "127.0.0.1:1", "1.1", credentials, &results);
         crate::layout::remove(&dir)?;
         outcome
     }
@@ -296,6 +358,27 @@ mod tests {
             format!("{error:#}").contains("failed to load config"),
             "{error:#}"
         );
+    }
+
+    #[test]
+    fn the_suite_is_given_the_credentials_and_two_projects() {
+        let report =
+            r#"<testsuites><testsuite><testcase name="a" status="passed"/></testsuite></testsuites>"#;
+        let script = format!(
+            "test \"$OCI_USERNAME $OCI_PASSWORD\" = 'admin Secret-1' && \
+             test \"$OCI_REPO1 $OCI_REPO2\" = 'conformance-1-1/one conformance-1-1-other/two' && \
+             echo '{report}' > \"$OCI_RESULTS_DIR/junit.xml\""
+        );
+        let credentials = Credentials {
+            name: "admin",
+            password: "Secret-1".to_owned(),
+        };
+        assert!(
+            run_script_as("logged-in", &script, Some(&credentials))
+                .unwrap()
+                .clean()
+        );
+        assert!(run_script("logged-out", &script).is_err());
     }
 
     #[test]

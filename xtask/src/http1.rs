@@ -178,16 +178,39 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.o
 
 /// Sends one request without a body to `authority` (`127.0.0.1:PORT`) and reads the whole answer.
 pub(crate) fn request(authority: &str, method: &str, target: &str) -> Result<Response> {
-    exchange(authority, method, target).with_context(|| format!("{method} {target} at {authority}"))
+    send(authority, method, target, &[], b"")
 }
 
-fn exchange(authority: &str, method: &str, target: &str) -> Result<Response> {
+/// Sends one request with these headers, whose names are in lower case, and this body, and reads the whole answer.
+pub(crate) fn send(
+    authority: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Response> {
+    exchange(authority, method, target, headers, body)
+        .with_context(|| format!("{method} {target} at {authority}"))
+}
+
+fn exchange(
+    authority: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Response> {
     let mut stream = TcpStream::connect(authority)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    write!(
-        stream,
-        "{method} {target} HTTP/1.1\r\nHost: {authority}\r\nAccept: {ACCEPT}\r\nConnection: close\r\n\r\n"
-    )?;
+    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\nAccept: {ACCEPT}\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        head.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    head.push_str("Connection: close\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), body].concat())?;
     let mut reader = BufReader::new(stream);
     let head = Head::read(&mut reader)?.context("closed without an answer")?;
     let framing = head.response_framing(method);

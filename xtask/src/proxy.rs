@@ -5,7 +5,8 @@ use std::io::{self, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -18,6 +19,7 @@ pub(crate) struct Exchange {
     pub(crate) target: String,
     pub(crate) status: u16,
     sent: Arc<AtomicU64>,
+    authorization: Option<String>,
 }
 
 impl Exchange {
@@ -29,7 +31,13 @@ impl Exchange {
             target: target.to_owned(),
             status,
             sent: Arc::default(),
+            authorization: None,
         }
+    }
+
+    /// The token that the request bore.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.authorization.as_deref()?.strip_prefix("Bearer ")
     }
 
     /// Content bytes of the request's body.
@@ -51,8 +59,55 @@ impl Exchange {
 /// A running proxy; it stops accepting when dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    log: Arc<Mutex<Vec<Exchange>>>,
+    seen: Arc<Seen>,
     stop: Arc<AtomicBool>,
+}
+
+/// What the proxy's connections share.
+#[derive(Default)]
+struct Seen {
+    log: Mutex<Vec<Exchange>>,
+    hold: Mutex<Option<Hold>>,
+}
+
+/// An answer to keep back.
+struct Hold {
+    wanted: fn(&Exchange) -> bool,
+    reached: Sender<Exchange>,
+    go: Receiver<()>,
+}
+
+/// An answer that is kept back from its client until this is dropped.
+pub(crate) struct Held {
+    reached: Receiver<Exchange>,
+    _go: Sender<()>,
+}
+
+impl Held {
+    /// Waits until the answer is there, and returns what it is the answer to.
+    pub(crate) fn reached(&self, patience: Duration) -> Option<Exchange> {
+        self.reached.recv_timeout(patience).ok()
+    }
+}
+
+impl Seen {
+    fn log(&self) -> MutexGuard<'_, Vec<Exchange>> {
+        self.log.lock().expect("no holder panics")
+    }
+
+    /// Writes an exchange down, and returns once its answer may be passed on.
+    fn write_down(&self, exchange: Exchange) {
+        self.log().push(exchange.clone());
+        let held = {
+            let mut hold = self.hold.lock().expect("no holder panics");
+            hold.take_if(|hold| (hold.wanted)(&exchange))
+        };
+        if let Some(hold) = held {
+            // Whoever waited may have gone; then nothing is held. What comes is never anything but the end.
+            let _gone = hold.reached.send(exchange);
+            let _ended = hold.go.recv();
+        }
+    }
 }
 
 impl Proxy {
@@ -60,20 +115,20 @@ impl Proxy {
     pub(crate) fn start(upstream: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::new(Seen::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let (shared, stopped) = (Arc::clone(&log), Arc::clone(&stop));
+        let (shared, stopped) = (Arc::clone(&seen), Arc::clone(&stop));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let log = Arc::clone(&shared);
+                let seen = Arc::clone(&shared);
                 // A failed connection is the client's to report: it sees the close.
-                std::thread::spawn(move || serve(client, upstream, &log));
+                std::thread::spawn(move || serve(client, upstream, &seen));
             }
         });
-        Ok(Self { address, log, stop })
+        Ok(Self { address, seen, stop })
     }
 
     /// `127.0.0.1:PORT`, as clients write it.
@@ -83,12 +138,24 @@ impl Proxy {
 
     /// How many exchanges there have been; a start for [`Self::since`].
     pub(crate) fn mark(&self) -> usize {
-        self.log.lock().expect("no holder panics").len()
+        self.seen.log().len()
     }
 
     /// The exchanges after `mark`.
     pub(crate) fn since(&self, mark: usize) -> Vec<Exchange> {
-        self.log.lock().expect("no holder panics")[mark..].to_vec()
+        self.seen.log()[mark..].to_vec()
+    }
+
+    /// Keeps back the next answer to a request that is `wanted`, and no other.
+    pub(crate) fn hold(&self, wanted: fn(&Exchange) -> bool) -> Held {
+        let (tell, reached) = channel();
+        let (go, wait) = channel();
+        *self.seen.hold.lock().expect("no holder panics") = Some(Hold {
+            wanted,
+            reached: tell,
+            go: wait,
+        });
+        Held { reached, _go: go }
     }
 }
 
@@ -105,9 +172,10 @@ struct Pending {
     method: String,
     target: String,
     sent: Arc<AtomicU64>,
+    authorization: Option<String>,
 }
 
-fn serve(client: TcpStream, upstream: SocketAddr, log: &Mutex<Vec<Exchange>>) -> io::Result<()> {
+fn serve(client: TcpStream, upstream: SocketAddr, seen: &Seen) -> io::Result<()> {
     let server = TcpStream::connect(upstream)?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
@@ -125,7 +193,7 @@ fn serve(client: TcpStream, upstream: SocketAddr, log: &Mutex<Vec<Exchange>>) ->
             drop(pending);
             let _gone = request_to.shutdown(Shutdown::Write);
         });
-        let passed = pass_responses(server, &client, &answered, log);
+        let passed = pass_responses(server, &client, &answered, seen);
         let _gone = client.shutdown(Shutdown::Both);
         passed
     })
@@ -159,6 +227,7 @@ fn pass_requests(from: TcpStream, mut to: &TcpStream, pending: &Sender<Pending>)
                 method,
                 target,
                 sent: Arc::clone(&sent),
+                authorization: head.header("authorization").map(str::to_owned),
             })
             .is_err()
         {
@@ -176,7 +245,7 @@ fn pass_responses(
     from: TcpStream,
     mut to: &TcpStream,
     answered: &Receiver<Pending>,
-    log: &Mutex<Vec<Exchange>>,
+    seen: &Seen,
 ) -> io::Result<()> {
     let mut from = BufReader::with_capacity(64 << 10, from);
     while let Some(head) = Head::read(&mut from)? {
@@ -184,16 +253,17 @@ fn pass_responses(
             to.write_all(&head.bytes)?;
             continue;
         }
-        let Ok(Pending { method, target, sent }) = answered.recv() else {
+        let Ok(pending) = answered.recv() else {
             return Ok(());
         };
-        let framing = head.response_framing(&method);
+        let framing = head.response_framing(&pending.method);
         // Written down before it is passed on, so that a client that has ended has nothing unrecorded.
-        log.lock().expect("no holder panics").push(Exchange {
-            method,
-            target,
+        seen.write_down(Exchange {
+            method: pending.method,
+            target: pending.target,
             status: head.status(),
-            sent,
+            sent: pending.sent,
+            authorization: pending.authorization,
         });
         to.write_all(&head.bytes)?;
         copy_body(&mut from, &mut to, framing, |_| ())?;
@@ -230,6 +300,35 @@ mod tests {
         let log = proxy.since(0);
         assert_eq!(log.len(), 1);
         assert!(log[0].mounted() && log[0].sent() == 0);
+    }
+
+    #[test]
+    fn an_answer_that_is_held_comes_once_it_is_let_go() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::start(listener.local_addr().unwrap()).unwrap();
+        let server = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                Head::read(&mut BufReader::new(stream.try_clone().unwrap())).unwrap();
+                stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+            }
+        });
+        let held = proxy.hold(|exchange| exchange.method == "PATCH");
+        let authority = proxy.authority();
+        // Another request passes meanwhile.
+        assert_eq!(request(&authority, "GET", "/v2/").unwrap().head.status(), 204);
+        let (tell, told) = channel();
+        let client = std::thread::spawn(move || {
+            tell.send(request(&authority, "PATCH", "/v2/a").unwrap().head.status())
+                .unwrap();
+        });
+        let exchange = held.reached(Duration::from_secs(30)).unwrap();
+        assert_eq!((exchange.target.as_str(), exchange.status), ("/v2/a", 204));
+        assert!(told.try_recv().is_err());
+        drop(held);
+        assert_eq!(told.recv().unwrap(), 204);
+        client.join().unwrap();
+        server.join().unwrap();
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Starting a server under test on a port that the system chooses, and stopping it.
 
-use std::io::{BufRead as _, BufReader};
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -94,8 +95,11 @@ impl Server {
     pub(crate) fn start(self, work: &Path) -> Result<Running> {
         self.prepare()?;
         std::fs::create_dir_all(work)?;
+        self.spawn(self.command(work)?, work)
+    }
+
+    fn spawn(self, mut command: Command, work: &Path) -> Result<Running> {
         let log = work.join("server.log");
-        let mut command = self.command(work)?;
         let file = std::fs::File::create(&log)?;
         command.stdin(Stdio::null());
         if self == Self::Reference {
@@ -126,6 +130,34 @@ impl Server {
             }
         }
     }
+}
+
+/// A password for one run: 128 random bits, and what rules about letters and digits ask for.
+pub(crate) fn random_password() -> Result<String> {
+    let mut random = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(format!("Aa1-{:032x}", u128::from_ne_bytes(random)))
+}
+
+/// Starts a `berth` with accounts, whose administrator has the password that is given, with an empty data folder under
+/// `work`; what it logs goes to `work/server.log`. Of this process's environment nothing configures it; `environment` does.
+pub(crate) fn start_with_accounts(
+    work: &Path,
+    admin_password: &str,
+    environment: &[(&str, &OsStr)],
+) -> Result<Running> {
+    Server::Hyper.prepare()?;
+    std::fs::create_dir_all(work)?;
+    let mut command = Command::new(target().join("release/berth"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BERTH_")) {
+        command.env_remove(name);
+    }
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--print-address", "--data"])
+        .arg(work.join("data"))
+        .env("BERTH_ADMIN_PASSWORD", admin_password)
+        .envs(environment.iter().copied());
+    Server::Hyper.spawn(command, work)
 }
 
 /// The address that the server announces: a line of its own, or the end of a log line that says `listening on`.

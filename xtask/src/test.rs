@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every check that a change must pass, each run even if another failed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
@@ -35,7 +35,7 @@ struct Step {
 }
 
 /// The jobs in order: the quick ones first, so that a slip shows early.
-const STEPS: [Step; 20] = [
+const STEPS: [Step; 22] = [
     Step {
         name: "format",
         about: "rustfmt changes nothing",
@@ -75,6 +75,11 @@ const STEPS: [Step; 20] = [
         name: "conformance-hyper",
         about: "the official suite against berth",
         work: conformance_hyper,
+    },
+    Step {
+        name: "conformance-accounts",
+        about: "the official suite against a berth that it logs in to",
+        work: conformance_accounts,
     },
     Step {
         name: "conformance-actix",
@@ -135,6 +140,11 @@ const STEPS: [Step; 20] = [
         name: "e2e",
         about: "real clients round-trip tiny images",
         work: e2e_slice,
+    },
+    Step {
+        name: "e2e-accounts",
+        about: "real clients log in and may what their account may",
+        work: |shell| e2e::slice_with_accounts(shell.quiet),
     },
 ];
 
@@ -275,14 +285,24 @@ fn weakenings(shell: &Shell) -> Result<String> {
 }
 
 fn conformance_hyper(shell: &Shell) -> Result<String> {
-    conform(shell, Server::Hyper)
+    conform(shell, |suite| {
+        conformance::check_server(suite, Server::Hyper, conformance::Version::All)
+    })
+}
+
+fn conformance_accounts(shell: &Shell) -> Result<String> {
+    conform(shell, |suite| {
+        conformance::check_with_accounts(suite, conformance::Version::All)
+    })
 }
 
 fn conformance_actix(shell: &Shell) -> Result<String> {
-    conform(shell, Server::Actix)
+    conform(shell, |suite| {
+        conformance::check_server(suite, Server::Actix, conformance::Version::All)
+    })
 }
 
-fn conform(shell: &Shell, server: Server) -> Result<String> {
+fn conform(shell: &Shell, check: impl FnOnce(&Path) -> Vec<Job>) -> Result<String> {
     let suite = match conformance::suite(shell.suite.as_deref()) {
         // A module proxy that does not offer the suite says nothing of the registry.
         Err(error) if shell.suite.is_none() && format!("{error:#}").contains("Forbidden") => {
@@ -291,7 +311,7 @@ fn conform(shell: &Shell, server: Server) -> Result<String> {
         }
         found => found?,
     };
-    let jobs = conformance::check_server(&suite, server, conformance::Version::All);
+    let jobs = check(&suite);
     let remarks: Vec<String> = jobs
         .iter()
         .map(|job| match &job.outcome {

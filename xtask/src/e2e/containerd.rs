@@ -25,7 +25,7 @@ pub(super) fn run(bench: &Bench<'_>, checks: &mut Checks) -> Result<()> {
     let images = bench.images;
     let name = |tag: &str| bench.name(ONE, tag);
     let push = |name: &str| capture(daemon.images().args(["push", "--plain-http", name])).map(drop);
-    let forget = |name: &str| capture(daemon.images().args(["rm", "--sync", name])).map(drop);
+    let forget = |name: &str| daemon.forget(name);
     let pull = |name: &str| {
         capture(
             daemon
@@ -99,13 +99,13 @@ pub(super) fn run(bench: &Bench<'_>, checks: &mut Checks) -> Result<()> {
 }
 
 /// A containerd with its own data and socket.
-struct Daemon {
+pub(super) struct Daemon {
     child: Child,
     socket: PathBuf,
 }
 
 impl Daemon {
-    fn start(work: &Path) -> Result<Self> {
+    pub(super) fn start(work: &Path) -> Result<Self> {
         let config = work.join("config.toml");
         // Nothing but storing and moving images is needed of it.
         std::fs::write(
@@ -146,14 +146,19 @@ impl Daemon {
         command
     }
 
-    fn images(&self) -> Command {
+    pub(super) fn images(&self) -> Command {
         let mut command = self.ctr();
         command.arg("images");
         command
     }
 
+    /// Removes an image and what nothing else needs of it.
+    pub(super) fn forget(&self, name: &str) -> Result<()> {
+        capture(self.images().args(["rm", "--sync", name])).map(drop)
+    }
+
     /// The digest under which an image is known.
-    fn digest(&self, name: &str) -> Result<String> {
+    pub(super) fn digest(&self, name: &str) -> Result<String> {
         let list = stdout(self.images().args(["ls", &format!("name=={name}")]))?;
         let line = list
             .lines()

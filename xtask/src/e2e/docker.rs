@@ -34,19 +34,7 @@ pub(super) fn run(bench: &Bench<'_>, checks: &mut Checks) -> Result<()> {
         )
     };
     let push = |name: &str| pushed_digest(&stdout(daemon.docker().args(["push", name]))?);
-    let forget = || {
-        let all = stdout(
-            daemon
-                .docker()
-                .args(["image", "ls", "--all", "--quiet", "--no-trunc"]),
-        )?;
-        let all: std::collections::BTreeSet<&str> = all.lines().collect();
-        if all.is_empty() {
-            Ok(())
-        } else {
-            capture(daemon.docker().args(["rmi", "--force"]).args(all)).map(drop)
-        }
-    };
+    let forget = || daemon.forget();
     let mut origin = String::new();
 
     checks.check("push", || {
@@ -195,13 +183,13 @@ fn pushed_digest(said: &str) -> Result<String> {
 }
 
 /// A dockerd with its own data, sockets and configuration.
-struct Daemon {
+pub(super) struct Daemon {
     child: Child,
     work: PathBuf,
 }
 
 impl Daemon {
-    fn start(work: &Path) -> Result<Self> {
+    pub(super) fn start(work: &Path) -> Result<Self> {
         let config = work.join("daemon.json");
         std::fs::write(&config, r#"{"insecure-registries":["127.0.0.0/8"]}"#)?;
         let mut command = Command::new("dockerd");
@@ -244,7 +232,7 @@ impl Daemon {
         }
     }
 
-    fn docker(&self) -> Command {
+    pub(super) fn docker(&self) -> Command {
         let mut command = limited("docker");
         command
             .env("DOCKER_HOST", socket(&self.work))
@@ -253,6 +241,19 @@ impl Daemon {
             .env_remove("DOCKER_CONTEXT")
             .env_remove("DOCKER_CONTENT_TRUST");
         command
+    }
+
+    /// Removes every image.
+    pub(super) fn forget(&self) -> Result<()> {
+        let all = stdout(
+            self.docker()
+                .args(["image", "ls", "--all", "--quiet", "--no-trunc"]),
+        )?;
+        let all: std::collections::BTreeSet<&str> = all.lines().collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        capture(self.docker().args(["rmi", "--force"]).args(all)).map(drop)
     }
 }
 

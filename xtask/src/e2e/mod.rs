@@ -1,8 +1,12 @@
 //! Real clients against a real server: each pushes, pulls back, mounts, lists and deletes.
 //!
+//! There are two parts: one against a registry that is open to everybody, where clients do all that they can do with images,
+//! and one against a berth with accounts ([`accounts`]), where they log in.
+//!
 //! Every client talks through a proxy that counts its requests, so that "the layer was mounted" is read off
 //! the wire; what a registry holds is read with requests of our own, so that no client vouches for itself.
 
+mod accounts;
 mod containerd;
 mod docker;
 mod helm;
@@ -34,6 +38,9 @@ pub(crate) struct Args {
     /// Only this client; may be given more than once.
     #[arg(long, value_enum)]
     only: Vec<Client>,
+    /// Only this part. With accounts is berth alone: no other `--server`, and none that runs already.
+    #[arg(long, value_enum)]
+    part: Option<Part>,
     /// The server to run against.
     #[arg(long, value_enum, default_value = "hyper")]
     server: Server,
@@ -45,6 +52,15 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// What clients are driven against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// A registry without accounts.
+    Open,
+    /// A berth with accounts, that clients log in to.
+    Accounts,
+}
+
 /// The clients, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Client {
@@ -52,6 +68,7 @@ enum Client {
     Docker,
     Containerd,
     Podman,
+    Buildah,
     Oras,
     Helm,
     Crane,
@@ -70,12 +87,26 @@ impl Client {
         matches!(self, Self::Crane | Self::Regctl)
     }
 
+    /// Whether its logins are looked at.
+    fn logs_in(self) -> bool {
+        matches!(
+            self,
+            Self::Skopeo | Self::Docker | Self::Containerd | Self::Podman | Self::Buildah
+        )
+    }
+
+    /// Whether what it does with images is looked at. buildah's pushes and pulls are podman's.
+    fn round_trips(self) -> bool {
+        self != Self::Buildah
+    }
+
     fn run(self, bench: &Bench<'_>, checks: &mut Checks) -> Result<()> {
         match self {
             Self::Skopeo => skopeo::run(bench, checks),
             Self::Docker => docker::run(bench, checks),
             Self::Containerd => containerd::run(bench, checks),
             Self::Podman => podman::run(bench, checks),
+            Self::Buildah => bail!("its images are not looked at"),
             Self::Oras => oras::run(bench, checks),
             Self::Helm => helm::run(bench, checks),
             Self::Crane => source_tools::crane(bench, checks),
@@ -127,11 +158,17 @@ pub(crate) struct Bench<'a> {
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let mut jobs = Vec::new();
     for server in args.server.each() {
-        jobs.extend(once(args, server)?);
+        if args.part != Some(Part::Accounts) {
+            jobs.extend(open(args, server)?);
+        }
         if args.against.is_some() {
             break;
         }
+        if args.part != Some(Part::Open) && server == Server::Hyper {
+            jobs.extend(with_accounts(args)?);
+        }
     }
+    ensure!(!jobs.is_empty(), "--part, --only and --server leave no check");
     if args.json {
         let (passed, failed) = counts(&jobs);
         let jobs: Vec<Value> = jobs.iter().map(Job::to_json).collect();
@@ -146,28 +183,63 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     Ok(counts(&jobs).1 == 0)
 }
 
-/// The slice against one server, for `cargo xtask test`.
+/// The slice without accounts against one server, for `cargo xtask test`.
 pub(crate) fn slice(server: Server, quiet: bool) -> Result<String> {
-    let args = Args {
-        slice: true,
-        only: Vec::new(),
-        server,
-        against: None,
-        json: quiet,
-    };
-    let jobs = once(&args, server)?;
-    let (passed, failed) = counts(&jobs);
+    counted(&open(&Args::slice(server, quiet), server)?)
+}
+
+/// The slice with accounts, for `cargo xtask test`.
+pub(crate) fn slice_with_accounts(quiet: bool) -> Result<String> {
+    counted(&with_accounts(&Args::slice(Server::Hyper, quiet))?)
+}
+
+fn counted(jobs: &[Job]) -> Result<String> {
+    let (passed, failed) = counts(jobs);
     ensure!(failed == 0, "{passed} checks passed, {failed} failed");
     Ok(format!("{passed} checks"))
 }
 
-fn once(args: &Args, server: Server) -> Result<Vec<Job>> {
-    let images = images::make(args.slice)?;
+impl Args {
+    fn slice(server: Server, quiet: bool) -> Self {
+        Self {
+            slice: true,
+            only: Vec::new(),
+            part: None,
+            server,
+            against: None,
+            json: quiet,
+        }
+    }
+
+    fn chosen(&self, client: Client) -> bool {
+        if self.only.is_empty() {
+            !(self.slice && client.built_from_source())
+        } else {
+            self.only.contains(&client)
+        }
+    }
+}
+
+/// Runs `checks` in an empty folder, and leaves nothing of it.
+fn in_work(checks: impl FnOnce(&Path) -> Result<Vec<Job>>) -> Result<Vec<Job>> {
     let work = target().join("e2e");
     // Left by a run that was cut off.
     docker::unmount_leftovers(&work)?;
     remove(&work)?;
     std::fs::create_dir_all(&work)?;
+    let jobs = checks(&work);
+    if let Err(error) = docker::unmount_leftovers(&work).and_then(|()| remove(&work)) {
+        eprintln!("could not clean up: {error:#}");
+    }
+    jobs
+}
+
+fn open(args: &Args, server: Server) -> Result<Vec<Job>> {
+    let images = images::make(args.slice)?;
+    in_work(|work| open_in(args, server, &images, work))
+}
+
+fn open_in(args: &Args, server: Server, images: &ImageSet, work: &Path) -> Result<Vec<Job>> {
     // Named, since it must live until the clients are done.
     let (_running, upstream) = match &args.against {
         Some(address) => (
@@ -181,66 +253,79 @@ fn once(args: &Args, server: Server) -> Result<Vec<Job>> {
         }
     };
     let proxy = Proxy::start(upstream)?;
-    let mut checks = Vec::new();
-    for client in Client::value_variants() {
-        let chosen = if args.only.is_empty() {
-            !(args.slice && client.built_from_source())
-        } else {
-            args.only.contains(client)
+    let clients = Client::value_variants().iter().copied();
+    let clients = clients.filter(|client| args.chosen(*client) && client.round_trips());
+    let run = clients.map(|client| {
+        let bench = Bench {
+            images,
+            proxy: &proxy,
+            work: work.join(client.name()),
+            registry: proxy.authority(),
         };
-        if chosen {
-            checks.push(one_client(*client, &images, &proxy, &work));
-        }
-    }
-    show(args, &checks);
-    if let Err(error) = docker::unmount_leftovers(&work).and_then(|()| remove(&work)) {
-        eprintln!("could not clean up: {error:#}");
-    }
-    Ok(checks
-        .into_iter()
-        .flat_map(|checks| checks.jobs)
-        .map(|(_, job)| job)
-        .collect())
+        one_client(&client.name(), &bench.work, |checks| client.run(&bench, checks))
+    });
+    Ok(close(args, &COLUMNS, run.collect()))
 }
 
-fn one_client(client: Client, images: &ImageSet, proxy: &Proxy, work: &Path) -> Checks {
-    let name = client.name();
+fn with_accounts(args: &Args) -> Result<Vec<Job>> {
+    let clients = Client::value_variants().iter().copied();
+    let clients = clients.filter(|client| args.chosen(*client) && client.logs_in());
+    let clients: Vec<Client> = clients.collect();
+    if clients.is_empty() {
+        return Ok(Vec::new());
+    }
+    // The tiny ones: what is looked at is who may have them.
+    let images = images::make(true)?;
+    in_work(|work| {
+        let tenants = accounts::Tenants::start(&images, &work.join("server"))?;
+        let run = clients.into_iter().map(|client| {
+            let name = client.name();
+            let own = work.join(&name);
+            one_client(&name, &own, |checks| {
+                accounts::run(client, &tenants, &images, &own, checks)
+            })
+        });
+        Ok(close(args, &accounts::COLUMNS, run.collect()))
+    })
+}
+
+/// Shows the table, and returns the checks.
+fn close(args: &Args, columns: &[&str], checks: Vec<Checks>) -> Vec<Job> {
+    if checks.is_empty() {
+        return Vec::new();
+    }
+    show(args, columns, &checks);
+    let jobs = checks.into_iter().flat_map(|checks| checks.jobs);
+    jobs.map(|(_, job)| job).collect()
+}
+
+fn one_client(name: &str, work: &Path, run: impl FnOnce(&mut Checks) -> Result<()>) -> Checks {
     eprintln!("\n{name}");
     let mut checks = Checks {
-        client: name.clone(),
+        client: name.to_owned(),
         jobs: Vec::new(),
     };
-    let bench = Bench {
-        images,
-        proxy,
-        work: work.join(&name),
-        registry: proxy.authority(),
-    };
-    let made = std::fs::create_dir_all(&bench.work).map_err(anyhow::Error::from);
+    let made = std::fs::create_dir_all(work).map_err(anyhow::Error::from);
     // What a client needs before its first check (a program, a daemon) is a check too: its absence is a failure.
-    if let Err(error) = made.and_then(|()| client.run(&bench, &mut checks)) {
+    if let Err(error) = made.and_then(|()| run(&mut checks)) {
         checks.check("start", || Err(error));
     }
     checks
 }
 
 /// The closing table: clients by checks.
-fn show(args: &Args, checks: &[Checks]) {
-    let mut rows = vec![
-        std::iter::once("client")
-            .chain(COLUMNS)
-            .map(str::to_owned)
-            .collect::<Vec<_>>(),
-    ];
+fn show(args: &Args, columns: &[&str], checks: &[Checks]) {
+    let heading = std::iter::once(&"client").chain(columns);
+    let mut rows = vec![heading.map(|word| (*word).to_owned()).collect::<Vec<_>>()];
     for client in checks {
-        let cell = |column| match client.jobs.iter().find(|(name, _)| *name == column) {
+        let cell = |column: &&str| match client.jobs.iter().find(|(name, _)| name == column) {
             Some((_, job)) if job.outcome.passed() => seconds(job.took),
             Some(_) => "FAILED".to_owned(),
             None => "-".to_owned(),
         };
         rows.push(
             std::iter::once(client.client.clone())
-                .chain(COLUMNS.map(cell))
+                .chain(columns.iter().map(cell))
                 .collect(),
         );
     }
