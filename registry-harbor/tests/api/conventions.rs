@@ -270,3 +270,20 @@ fn no_reply_has_a_secret_but_the_one_that_makes_it() {
     let twice = json!({"username": "admin", "password": super::house::PASSWORD});
     house.post("admin", "/users", twice).is(409);
 }
+
+#[test]
+fn a_failure_of_the_registry_tells_nothing_of_its_cause() {
+    let house = House::new();
+    house.get("admin", "/users").is(200);
+    house.accounts.broken.store(true, Ordering::SeqCst);
+    // What is in memory is too old to go by.
+    house.clock.advance(registry_auth::STALE_AFTER);
+    for path in ["/users", "/users/current", "/projects/team", "/systeminfo"] {
+        let (code, message) = house.get("admin", path).is(500).refusal();
+        assert_eq!(code, "UNKNOWN");
+        assert!(message.contains("log") && !message.contains("disk"), "{message}");
+    }
+    house.get("admin", "/ping").is(200);
+    house.accounts.broken.store(false, Ordering::SeqCst);
+    house.get("admin", "/users").is(200);
+}

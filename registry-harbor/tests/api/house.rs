@@ -18,7 +18,7 @@ use registry_auth::{
 };
 use registry_core::http::Service;
 use registry_core::runtime::Threads;
-use registry_core::store::{Kv, Lifetimes};
+use registry_core::store::{Entry, Kv, KvError, Lifetimes, Stamp, Txn};
 use registry_core::{LocalRegistry, Options, Registry, Runtime, Timestamp};
 use registry_harbor::{About, Api, Component, Health, Operation, Parts};
 use registry_storage::memory::{MemoryBytes, MemoryKv};
@@ -80,6 +80,46 @@ impl Health for Doctor {
     }
 }
 
+/// Records that can be broken.
+#[derive(Default)]
+pub(crate) struct Fragile {
+    records: MemoryKv,
+    pub(crate) broken: AtomicBool,
+}
+
+impl Fragile {
+    fn whole(&self) -> Result<&MemoryKv, KvError> {
+        match self.broken.load(Ordering::SeqCst) {
+            true => Err(KvError::TooLarge("the disk at /srv/secret is gone".to_owned())),
+            false => Ok(&self.records),
+        }
+    }
+}
+
+#[async_trait]
+impl Kv for Fragile {
+    async fn get(&self, key: &str) -> Result<Option<Entry>, KvError> {
+        self.whole()?.get(key).await
+    }
+
+    async fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Entry)>, KvError> {
+        self.whole()?.scan(prefix, after, limit).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, KvError> {
+        self.whole()?.now().await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Stamp, KvError> {
+        self.whole()?.commit(txn).await
+    }
+}
+
 /// A reply, as it came.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -135,6 +175,7 @@ impl Reply {
 pub(crate) struct House {
     pub(crate) clock: Arc<Clock>,
     pub(crate) doctor: Arc<Doctor>,
+    pub(crate) accounts: Arc<Fragile>,
     pub(crate) tenants: Tenants,
     pub(crate) entered: Entered,
     pub(crate) api: Api,
@@ -149,7 +190,8 @@ impl House {
     pub(crate) fn with(settings: Settings) -> Self {
         let clock = Arc::new(Clock(Arc::new(AtomicU64::new(1_800_000_000_000))));
         let runtime: Arc<dyn Runtime> = clock.clone();
-        let kv: Arc<dyn Kv> = Arc::new(MemoryKv::new());
+        let accounts = Arc::new(Fragile::default());
+        let kv: Arc<dyn Kv> = accounts.clone();
         let hashing = Arc::new(Argon2id::cheap());
         let tenants = Tenants::open(Arc::clone(&kv), Arc::clone(&runtime), hashing, settings);
         let tenants = block_on(tenants).unwrap();
@@ -193,6 +235,7 @@ impl House {
         House {
             clock,
             doctor,
+            accounts,
             tenants,
             entered: entrance.in_front_of(Service::new(registry, runtime)),
             api,
