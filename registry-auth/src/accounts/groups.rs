@@ -23,10 +23,10 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::Invalid`] about the name; [`AccountError::Conflict`] if it is taken.
     pub async fn create_group(&self, new: NewGroup) -> Result<Row<Group>, AccountError> {
-        let name = new.name.trim().to_owned();
-        if name.is_empty() || name.len() > 255 || new.ldap_dn.len() > 512 {
+        let name = checked(&new.name)?;
+        if new.ldap_dn.len() > 512 {
             return Err(AccountError::Invalid(
-                "a group has a name of 1 to 255 bytes, and a distinguished name of at most 512".to_owned(),
+                "a distinguished name has at most 512 bytes".to_owned(),
             ));
         }
         let group = Group {
@@ -50,6 +50,19 @@ impl Accounts {
             .ok_or_else(|| missing::<Group>(id))
     }
 
+    /// Gives a group another name.
+    ///
+    /// # Errors
+    /// As for [`create_group`](Accounts::create_group); [`AccountError::Missing`].
+    pub async fn rename_group(&self, id: u64, name: &str) -> Result<Row<Group>, AccountError> {
+        let name = checked(name)?;
+        let change = |group: &mut Group| {
+            group.name.clone_from(&name);
+            Ok::<_, AccountError>(())
+        };
+        self.tables.groups.update(id, change).await
+    }
+
     /// Deletes a group. Its members may at once no more what they could through it.
     ///
     /// # Errors
@@ -70,5 +83,16 @@ impl Accounts {
             self.tables.members.delete(member.id).await?;
         }
         Ok(())
+    }
+}
+
+/// The name of a group, as it is kept.
+fn checked(name: &str) -> Result<String, AccountError> {
+    let name = name.trim();
+    match (1..=255).contains(&name.len()) {
+        true => Ok(name.to_owned()),
+        false => Err(AccountError::Invalid(
+            "a group has a name of 1 to 255 bytes".to_owned(),
+        )),
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod name;
 mod permission;
 mod records;
 mod robots;
+mod standing;
 mod tokens;
 mod users;
 mod verify;
@@ -30,6 +31,7 @@ pub use groups::NewGroup;
 pub use permission::{Kind, Operation, Permission};
 pub use records::{Creator, Group, GroupKind, Hash, Robot, RobotSecret, Token, User};
 pub use robots::{NewRobot, RobotChange};
+pub use standing::Standing;
 pub use tokens::NewToken;
 pub use users::{NewUser, Profile};
 

@@ -215,6 +215,9 @@ pub struct Token {
     pub user: u64,
     /// Its name, of which the user has no other.
     pub name: String,
+    /// Whatever else is to be known; may be empty.
+    #[serde(default)]
+    pub description: String,
     /// The SHA-256 of its secret.
     pub secret: Hash,
     /// What it may at most; without any, all that the user may.

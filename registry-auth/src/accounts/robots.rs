@@ -163,15 +163,21 @@ impl Accounts {
         self.tables.robots.update(id, change).await
     }
 
-    /// Gives a robot another secret: the one that is `chosen`, or else a drawn one, which is returned and never told again.
+    /// Gives a robot another secret for the account `by`: the one that is `chosen`, or else a drawn one, which is returned and
+    /// never told again. Whoever knows the secret may what the robot may; so `by` must hold all of that itself.
     ///
     /// # Errors
-    /// [`AccountError::Invalid`] about the chosen one; [`AccountError::Missing`].
+    /// [`AccountError::Forbidden`] names what `by` does not hold itself; [`AccountError::Invalid`] about the chosen one;
+    /// [`AccountError::Missing`].
     pub async fn refresh_robot(
         &self,
+        by: &str,
         id: u64,
         chosen: Option<&Secret>,
     ) -> Result<Option<Secret>, AccountError> {
+        let robot = self.robot(id).await?.value;
+        let holder = self.holder(by, Act::Update, robot.project).await?;
+        self.check_holds(&holder, &robot.permissions)?;
         let (secret, drawn) = match chosen {
             Some(chosen) => (RobotSecret::Chosen(self.hash(chosen).await?), None),
             None => {
@@ -193,11 +199,13 @@ impl Accounts {
         Ok(drawn)
     }
 
-    /// Deletes a robot. Those that it made are worth nothing any more.
+    /// Deletes a robot for the account `by`. Those that it made are worth nothing any more.
     ///
     /// # Errors
-    /// [`AccountError::Missing`].
-    pub async fn delete_robot(&self, id: u64) -> Result<(), AccountError> {
+    /// [`AccountError::Forbidden`] if `by` may not; [`AccountError::Missing`].
+    pub async fn delete_robot(&self, by: &str, id: u64) -> Result<(), AccountError> {
+        let robot = self.robot(id).await?.value;
+        self.holder(by, Act::Delete, robot.project).await?;
         let deleted = self.tables.robots.delete(id).await?;
         deleted.map(drop).ok_or_else(|| missing::<Robot>(id))
     }
@@ -266,11 +274,17 @@ impl Accounts {
                 "a robot of a project has one permission, in that project".to_owned(),
             ));
         }
+        self.check_holds(by, &permissions)?;
+        Ok(permissions)
+    }
+
+    /// Refuses permissions of which the account `by` does not hold all now.
+    fn check_holds(&self, by: &Account, permissions: &[Permission]) -> Result<(), AccountError> {
         let now = self.now();
         let beyond = |what: String| {
             AccountError::Forbidden(format!("{} does not hold {what}, so no robot gets it", by.name))
         };
-        let limit = Limit::of(&permissions)?;
+        let limit = Limit::of(permissions)?;
         for (resource, act) in &limit.system {
             if !by.holds_system(now, resource, *act) {
                 return Err(beyond(format!(
@@ -305,7 +319,7 @@ impl Accounts {
                 )));
             }
         }
-        Ok(permissions)
+        Ok(())
     }
 
     fn duration(&self, days: i64) -> Result<i64, AccountError> {
@@ -324,7 +338,7 @@ fn expiry(from: Timestamp, days: i64) -> Option<Timestamp> {
     Some(from + DAY * days)
 }
 
-fn check_description(description: &str) -> Result<(), AccountError> {
+pub(super) fn check_description(description: &str) -> Result<(), AccountError> {
     match description.len() {
         ..=1024 => Ok(()),
         _ => Err(AccountError::Invalid(

@@ -5,6 +5,7 @@ use registry_core::store::collection::Row;
 
 use super::permission::{self, Permission};
 use super::records::{Hash, Token};
+use super::robots::check_description;
 use super::{Accounts, missing, name};
 use crate::error::AccountError;
 use crate::secret::{Secret, draw_number, fingerprint};
@@ -14,6 +15,8 @@ use crate::secret::{Secret, draw_number, fingerprint};
 pub struct NewToken {
     /// Its name, of which the user has no other.
     pub name: String,
+    /// Whatever else is to be known; may be empty.
+    pub description: String,
     /// What it may at most; without any, all that the user may.
     pub permissions: Option<Vec<Permission>>,
     /// Until when it is worth anything.
@@ -31,6 +34,7 @@ impl Accounts {
     /// that name; [`AccountError::Missing`] about the user or a project.
     pub async fn create_token(&self, user: u64, new: NewToken) -> Result<(Row<Token>, Secret), AccountError> {
         name::check_part(&new.name)?;
+        check_description(&new.description)?;
         self.user(user).await?;
         let now = self.now();
         if new.expires.is_some_and(|expires| expires <= now) {
@@ -51,6 +55,7 @@ impl Accounts {
         let token = Token {
             user,
             name: new.name,
+            description: new.description,
             secret: Hash::new(fingerprint(secret.reveal())),
             permissions,
             expires: new.expires,

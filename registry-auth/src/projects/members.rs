@@ -61,6 +61,25 @@ impl Projects {
         self.members(project, Query::all()).await
     }
 
+    /// The roles that a user has, by themselves and through their groups; in one project, if one is named.
+    ///
+    /// # Errors
+    /// [`AccountError::Missing`] about the user; [`AccountError::Records`].
+    pub async fn roles_of(&self, user: u64, project: Option<u64>) -> Result<Vec<Row<Member>>, AccountError> {
+        let found = self.tables.users.get(user).await?;
+        let found = found.ok_or_else(|| AccountError::Missing(format!("there is no user {user}")))?;
+        let mut roles = self.tables.members_who(&Grantee::User(user)).await?.rows;
+        for group in found.value.groups {
+            let group = group as u64;
+            // One that was deleted gives nothing, whatever it was given.
+            if self.tables.groups.get(group).await?.is_some() {
+                roles.extend(self.tables.members_who(&Grantee::Group(group)).await?.rows);
+            }
+        }
+        roles.retain(|role| project.is_none_or(|project| role.value.project == project));
+        Ok(roles)
+    }
+
     /// A member of a project.
     ///
     /// # Errors

@@ -85,6 +85,7 @@ fn a_wrong_drawn_secret_costs_the_same_reads_whatever_the_name() {
     let user = block_on(house.tenants.accounts.user_named("alice")).unwrap().id;
     let new = NewToken {
         name: "ci".into(),
+        description: String::new(),
         permissions: None,
         expires: None,
     };

@@ -201,12 +201,17 @@ fn a_robot_is_worth_nothing_once_it_is_expired_disabled_deleted_or_refreshed() {
     change(set(false)).unwrap();
     assert!(is_worth(&secret));
     let before = house.subject("robot$team+ci");
-    let fresh = block_on(accounts.refresh_robot(id, None)).unwrap().unwrap();
+    let fresh = block_on(accounts.refresh_robot("admin", id, None))
+        .unwrap()
+        .unwrap();
     assert!(!is_worth(&secret) && is_worth(&fresh));
     assert_ne!(house.subject("robot$team+ci"), before);
-    assert!(block_on(accounts.refresh_robot(id, Some(&Secret::new("weak")))).is_err());
+    assert!(block_on(accounts.refresh_robot("admin", id, Some(&Secret::new("weak")))).is_err());
     let chosen = Secret::new("Chosen1Secret");
-    assert_eq!(block_on(accounts.refresh_robot(id, Some(&chosen))).unwrap(), None);
+    assert_eq!(
+        block_on(accounts.refresh_robot("admin", id, Some(&chosen))).unwrap(),
+        None
+    );
     assert!(!is_worth(&fresh) && is_worth(&chosen));
     house.clock.advance(2 * DAY - Duration::from_millis(1));
     assert!(is_worth(&chosen));
@@ -218,7 +223,7 @@ fn a_robot_is_worth_nothing_once_it_is_expired_disabled_deleted_or_refreshed() {
     };
     change(longer).unwrap();
     assert!(is_worth(&chosen));
-    block_on(accounts.delete_robot(id)).unwrap();
+    block_on(accounts.delete_robot("admin", id)).unwrap();
     assert!(!is_worth(&chosen) && !house.may("robot$team+ci", "team/app", Pull));
 }
 
@@ -278,6 +283,7 @@ fn token(house: &House, user: &str, new: NewToken) -> (u64, u64, Secret) {
 fn named(name: &str) -> NewToken {
     NewToken {
         name: name.to_owned(),
+        description: String::new(),
         permissions: None,
         expires: None,
     }
@@ -360,4 +366,30 @@ fn lists_show_robots_and_tokens_what_both_they_and_their_makers_see() {
     };
     create(&house, "admin", everywhere).unwrap();
     assert!(sees("robot$all", "other/app"));
+}
+
+#[test]
+fn whoever_may_less_than_a_robot_is_not_given_its_secret() {
+    let house = house();
+    let accounts = &house.tenants.accounts;
+    let (strong, secret) = create(&house, "alice", in_project("strong", "team", &[PULL, PUSH])).unwrap();
+    let tends = &[
+        PULL,
+        ("robot", "update"),
+        ("robot", "delete"),
+        ("robot", "create"),
+    ];
+    let (tender, _) = create(&house, "alice", in_project("tender", "team", tends)).unwrap();
+    let refreshed = block_on(accounts.refresh_robot("robot$team+tender", strong, None));
+    assert!(
+        matches!(refreshed, Err(AccountError::Forbidden(_))),
+        "{refreshed:?}"
+    );
+    assert!(house.verifies("robot$team+strong", secret.reveal()).is_some());
+    assert!(block_on(accounts.refresh_robot("robot$team+tender", tender, None)).is_ok());
+    // Taking away gives nothing.
+    block_on(accounts.delete_robot("robot$team+tender", strong)).unwrap();
+    let gone = block_on(accounts.delete_robot("admin", strong));
+    assert!(matches!(gone, Err(AccountError::Missing(_))));
+    forbidden(block_on(accounts.delete_robot("bob", tender)));
 }

@@ -27,6 +27,15 @@ impl Column {
         let (_, cells) = row.unwrap_or_else(|| panic!("{resource} is not in the table"));
         actions(cells[self as usize]).contains(&action)
     }
+
+    /// All that it has.
+    pub(crate) fn rights(self) -> impl Iterator<Item = Right> {
+        let rows = TABLE.iter();
+        rows.flat_map(move |(resource, cells)| {
+            let actions = actions(cells[self as usize]).into_iter();
+            actions.map(|action| (*resource, action))
+        })
+    }
 }
 
 /// A resource of the table, and an action on it.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -12,28 +13,23 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use registry_auth::limits::{Rate, Rates};
-use registry_auth::roles::Role;
 use registry_auth::secret::Secret;
-use registry_auth::{
-    Argon2id, Entered, Entrance, EntranceOptions, Grantee, GroupKind, NewGroup, NewRobot, NewToken, NewUser,
-    Permission, Profile, RobotChange, Settings, Tenants,
-};
+use registry_auth::{Argon2id, Entered, Entrance, EntranceOptions, Settings, Tenants, User};
 use registry_core::http::Service;
 use registry_core::store::Lifetimes;
-use registry_core::store::collection::Query;
+use registry_core::store::Stamp;
+use registry_core::store::collection::Collection;
 use registry_core::{Digest, Runtime, Timestamp};
+use registry_harbor::{About, Api, Component, Health, Parts};
 use serde_json::{Value, json};
 use server_hyper::{Front, Stores, TokioRuntime};
 
+use super::people::{PASSWORD, new_user, people, revoke};
 use super::who::{INSIDE, Login, OUTSIDE, Place, SHARED, THEIRS};
 
-/// Everybody's password.
-const PASSWORD: &str = "Correct-Horse-1";
 /// When the registry was set up, and when some were still there who are not now.
 const SET_UP: Duration = Duration::from_secs(24 * 3600 + 300);
 const BEFORE: Duration = Duration::from_secs(600);
-/// When some things ended.
-const ENDED: Duration = Duration::from_secs(300);
 /// Room enough for the slowest of machines.
 const RATE: Rate = Rate::new(1_000_000, 1_000_000);
 
@@ -59,7 +55,7 @@ impl Runtime for Ago {
     }
 }
 
-fn ago(duration: Duration) -> Timestamp {
+pub(crate) fn ago(duration: Duration) -> Timestamp {
     Timestamp(Timestamp::system().0 - duration.as_millis() as u64)
 }
 
@@ -110,6 +106,10 @@ pub(crate) enum When {
 pub(crate) struct House {
     pub(crate) tenants: Tenants,
     front: Entered,
+    management: Api,
+    users: Collection<User>,
+    /// The ids of the users that there were at first.
+    ids: HashMap<&'static str, u64>,
     entrances: [Entrance; 2],
     /// The registry without anybody in front of it.
     behind: Service,
@@ -159,9 +159,21 @@ impl House {
         let (first, long_ago) = at(Some(SET_UP)).await;
         let (_, before) = at(Some(BEFORE)).await;
         let (tenants, _) = at(None).await;
-        let secrets = people(&first).await;
+        let (secrets, ids) = people(&first).await;
         let front = Front::of_tenants(&stores, &tenants, options());
+        let management = Api::new(Parts {
+            tenants: tenants.clone(),
+            authenticator: front.entrance().authenticator(),
+            trust: Arc::default(),
+            health: Arc::new(Healthy),
+            registry: Arc::clone(&stores.registry),
+            runtime: TokioRuntime::shared(),
+            about: About::default(),
+        });
         let house = House {
+            management,
+            users: Collection::new(Arc::clone(stores.kv())),
+            ids,
             front: front.service(Default::default()),
             behind: Service::new(Arc::clone(&stores.registry), TokioRuntime::shared()),
             entrances: [before, long_ago],
@@ -199,7 +211,37 @@ impl House {
     }
 
     pub(crate) async fn ask(&self, request: Asked) -> Answer {
-        whole(self.front.handle(request).await).await
+        match Api::answers(request.uri().path()) {
+            true => whole(self.management.handle(request).await).await,
+            false => whole(self.front.handle(request).await).await,
+        }
+    }
+
+    /// What changes with whatever is written to accounts and projects.
+    pub(crate) async fn mark(&self) -> Option<Stamp> {
+        self.users.mark().await.unwrap()
+    }
+
+    /// The id of a user who was there at first.
+    pub(crate) fn id(&self, name: &str) -> u64 {
+        self.ids[name]
+    }
+
+    /// A user whom nobody knows.
+    pub(crate) async fn new_user(&self) -> u64 {
+        let name = format!("user{}", self.draw());
+        self.tenants
+            .accounts
+            .create_user(new_user(&name))
+            .await
+            .unwrap()
+            .id
+    }
+
+    /// Gives somebody the password back that all have.
+    pub(crate) async fn restore_password(&self, user: u64) {
+        let password = Secret::new(PASSWORD);
+        self.tenants.accounts.set_password(user, &password).await.unwrap();
     }
 
     pub(crate) async fn put_blob(&self, name: &str, bytes: &[u8]) -> Digest {
@@ -282,176 +324,17 @@ impl House {
 
     /// Takes from some what they had.
     pub(crate) async fn revoke(&self) {
-        let Tenants {
-            accounts, projects, ..
-        } = &self.tenants;
-        let id = async |name: &str| accounts.user_named(name).await.unwrap().id;
-        for project in [Place::Public.project(), Place::Private.project()] {
-            let project = projects.named(project).await.unwrap().id;
-            let members = projects.members(project, Query::all());
-            for member in members.await.unwrap().rows {
-                if member.value.who == Grantee::User(id("revoked").await) {
-                    projects.remove_member(project, member.id).await.unwrap();
-                }
-                if member.value.who == Grantee::User(id("demoted").await) {
-                    projects.set_role(project, member.id, Role::Guest).await.unwrap();
-                }
-            }
-        }
-        let robots = accounts.robots(&Query::all()).await.unwrap();
-        for robot in robots.rows {
-            match robot.value.name.as_str() {
-                "disabled" => {
-                    let change = RobotChange {
-                        disabled: Some(true),
-                        ..RobotChange::default()
-                    };
-                    accounts.change_robot("admin", robot.id, change).await.unwrap();
-                }
-                "deleted" => accounts.delete_robot(robot.id).await.unwrap(),
-                _ => {}
-            }
-        }
-        let tokens = accounts.tokens(&Query::all()).await.unwrap();
-        for token in tokens.rows {
-            if token.value.name == "deleted" {
-                accounts.delete_token(token.value.user, token.id).await.unwrap();
-            }
-        }
-        accounts.set_enabled(id("disabled").await, false).await.unwrap();
-        accounts.delete_user(id("deleted").await).await.unwrap();
-        accounts.delete_user(id("maker").await).await.unwrap();
+        revoke(&self.tenants).await;
     }
 }
 
-/// Makes everybody, and says what each logs in with.
-async fn people(tenants: &Tenants) -> HashMap<String, String> {
-    let Tenants {
-        accounts, projects, ..
-    } = tenants;
-    let mut secrets = HashMap::new();
-    accounts.first_start(Some(Secret::new(PASSWORD))).await.unwrap();
-    secrets.insert("admin".to_owned(), PASSWORD.to_owned());
-    let mut ids = HashMap::from([("admin", 1)]);
-    for name in [
-        "mallory",
-        "limited",
-        "guest",
-        "developer",
-        "grouped",
-        "maintainer",
-        "boss",
-        "partial",
-        "revoked",
-        "disabled",
-        "deleted",
-        "mistaken",
-        "demoted",
-        "maker",
-    ] {
-        let new = NewUser {
-            username: name.to_owned(),
-            profile: Profile::default(),
-            password: Secret::new(PASSWORD),
-            admin: false,
-        };
-        ids.insert(name, accounts.create_user(new).await.unwrap().id);
-        secrets.insert(name.to_owned(), PASSWORD.to_owned());
-    }
-    secrets.insert("mistaken".to_owned(), "Correct-Horse-2".to_owned());
-    let group = NewGroup {
-        name: "developers".to_owned(),
-        kind: GroupKind::Http,
-        ldap_dn: String::new(),
-    };
-    let group = accounts.create_group(group).await.unwrap().id;
-    accounts.set_groups(ids["grouped"], &[group]).await.unwrap();
+struct Healthy;
 
-    let make = async |name: &str, owner: &str, public: bool| {
-        let made = projects.create(name, ids[owner], public, Default::default());
-        made.await.unwrap().id
-    };
-    make(SHARED, "admin", true).await;
-    make(THEIRS, "mallory", false).await;
-    let robot = async |by: &str, name: &str, project: Option<&str>, days: i64, access: &[(&str, &str)]| {
-        let new = NewRobot {
-            name: name.to_owned(),
-            description: String::new(),
-            project: project.map(str::to_owned),
-            permissions: vec![Permission::project(project.unwrap_or("*"), access)],
-            duration: days,
-        };
-        let (row, secret) = accounts.create_robot(by, new).await.unwrap();
-        let name = accounts.robot_name(&row.value).await.unwrap();
-        (name, secret.reveal().to_owned())
-    };
-    let (pull, push, delete) = (
-        ("repository", "pull"),
-        ("repository", "push"),
-        ("repository", "delete"),
-    );
-    for place in [Place::Public, Place::Private] {
-        let name = place.project();
-        let project = make(name, "admin", place == Place::Public).await;
-        let roles = [
-            ("limited", Role::LimitedGuest),
-            ("guest", Role::Guest),
-            ("developer", Role::Developer),
-            ("maintainer", Role::Maintainer),
-            ("boss", Role::ProjectAdmin),
-            ("revoked", Role::Maintainer),
-            ("disabled", Role::Maintainer),
-            ("deleted", Role::Maintainer),
-            ("mistaken", Role::Maintainer),
-            ("demoted", Role::ProjectAdmin),
-            ("maker", Role::ProjectAdmin),
-        ];
-        for (user, role) in roles {
-            let who = Grantee::User(ids[user]);
-            projects.add_member(project, who, role, None).await.unwrap();
-        }
-        let who = Grantee::Group(group);
-        let added = projects.add_member(project, who, Role::Developer, None);
-        added.await.unwrap();
-        let who = Grantee::User(ids["partial"]);
-        let pattern = format!("{name}/{INSIDE}*").parse().unwrap();
-        let added = projects.add_member(project, who, Role::Developer, Some(pattern));
-        added.await.unwrap();
-        let both: &[_] = &[pull, push];
-        for (by, robot_name, days, access) in [
-            ("boss", "puller", -1, &[pull][..]),
-            ("boss", "pusher", -1, both),
-            ("demoted", "tamed", -1, both),
-            ("boss", "disabled", -1, both),
-            ("boss", "deleted", -1, both),
-            ("boss", "expired", 1, both),
-            ("maker", "orphan", -1, both),
-        ] {
-            secrets.extend([robot(by, robot_name, Some(name), days, access).await]);
-        }
+#[async_trait]
+impl Health for Healthy {
+    async fn components(&self) -> Vec<Component> {
+        Vec::new()
     }
-    secrets.extend([robot("mallory", "stray", Some(THEIRS), -1, &[pull, push]).await]);
-    secrets.extend([robot("admin", "everywhere", None, -1, &[pull, push, delete]).await]);
-    secrets.extend([robot("admin", "mirror", None, -1, &[pull]).await]);
-    let all = || vec![Permission::project("*", &[("repository", "pull")])];
-    for (user, name, permissions, expires) in [
-        ("developer", "laptop", None, None),
-        ("developer", "reader", Some(all()), None),
-        ("admin", "reader", Some(all()), None),
-        ("developer", "expired", None, Some(ago(ENDED))),
-        ("developer", "deleted", None, None),
-        ("disabled", "laptop", None, None),
-        ("deleted", "laptop", None, None),
-    ] {
-        let new = NewToken {
-            name: name.to_owned(),
-            permissions,
-            expires,
-        };
-        let (_, secret) = accounts.create_token(ids[user], new).await.unwrap();
-        secrets.insert(format!("{user}#{name}"), secret.reveal().to_owned());
-    }
-    secrets
 }
 
 /// A manifest that no other number makes.

@@ -6,6 +6,8 @@
 
 mod harbor;
 mod house;
+mod management;
+mod people;
 mod protocol;
 mod report;
 mod tokens;

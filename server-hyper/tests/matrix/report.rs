@@ -15,7 +15,7 @@ pub(crate) struct Report {
 }
 
 /// Most wrong cells that are shown.
-const SHOWN: usize = 80;
+const SHOWN: usize = 40;
 
 impl Report {
     /// Counts a cell, and notes if it is wrong: what is asked, by whom, and how.

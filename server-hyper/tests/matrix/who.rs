@@ -67,6 +67,8 @@ pub(crate) struct Who {
     pub(crate) holds: Holds,
     /// What the account was narrowed to.
     pub(crate) limit: Option<&'static [Right]>,
+    /// What it was given on the registry as a whole.
+    pub(crate) system: &'static [Right],
     /// Whether they may pull from [`THEIRS`].
     pub(crate) of_theirs: bool,
     /// The repository that they ask about.
@@ -79,6 +81,29 @@ const PULL: Right = ("repository", "pull");
 const PUSH: Right = ("repository", "push");
 const DELETE: Right = ("repository", "delete");
 
+/// What a robot is given that manages its project, and one that manages the registry.
+pub(crate) const MANAGES: &[Right] = &[
+    PULL,
+    ("project", "read"),
+    ("member", "create"),
+    ("member", "read"),
+    ("member", "update"),
+    ("member", "delete"),
+    ("member", "list"),
+    ("robot", "create"),
+    ("robot", "read"),
+    ("robot", "update"),
+    ("robot", "delete"),
+    ("robot", "list"),
+];
+pub(crate) const MANAGES_ALL: &[Right] = &[
+    ("user", "list"),
+    ("user", "create"),
+    ("user-group", "list"),
+    ("project", "create"),
+    ("robot", "list"),
+];
+
 /// Where patterns match, and where they do not.
 pub(crate) const INSIDE: &str = "app";
 pub(crate) const OUTSIDE: &str = "other";
@@ -90,6 +115,7 @@ const fn who(name: &'static str, login: Login, holds: Holds) -> Who {
         alive: true,
         holds,
         limit: None,
+        system: &[],
         of_theirs: matches!(holds, Holds::Everything),
         repository: INSIDE,
         by_pattern: false,
@@ -171,6 +197,22 @@ pub(crate) const EVERYBODY: &[Who] = &[
         Everything,
         &[PULL],
     ),
+    narrowed(
+        "robot that manages its project",
+        OfProject("manager"),
+        Role(Admin),
+        MANAGES,
+    ),
+    Who {
+        system: MANAGES_ALL,
+        of_theirs: false,
+        ..narrowed(
+            "robot that manages the registry",
+            Robot("manager"),
+            Everything,
+            &[],
+        )
+    },
     who(
         "access token of a developer",
         Token("developer", "laptop"),
@@ -222,6 +264,8 @@ pub(crate) const NOT_LESS: &[(&str, &str)] = &[
     ("robot whose maker is a guest by now", "robot that pulls"),
     ("robot that pulls", "robot that pushes"),
     ("robot that pushes", "robot of the registry"),
+    ("robot that manages its project", "project admin"),
+    ("robot that manages the registry", "administrator"),
     ("robot of another tenant", "robot of the registry"),
     ("robot of the registry that pulls", "robot of the registry"),
     ("robot of the registry", "administrator"),
@@ -250,6 +294,30 @@ impl Who {
         self.alive && place != Place::Missing && (within && held || anybody)
     }
 
+    /// Whether they hold a right that is not about a repository: what a role on a pattern does not give, but for knowing of the
+    /// project.
+    pub(crate) fn may_in_project(&self, place: Place, right: Right) -> bool {
+        let whole = self.may(place, right) && !self.by_pattern;
+        let knows = self.by_pattern && place != Place::Missing && right == ("project", "read");
+        let anybody = place == Place::Public && Column::Public.may(right);
+        whole || knows || anybody
+    }
+
+    /// Whether they may know that there is a project.
+    pub(crate) fn knows_of(&self, place: Place) -> bool {
+        self.may_in_project(place, ("project", "read")) || self.may(place, PULL)
+    }
+
+    /// Whether they hold a right on the registry as a whole.
+    pub(crate) fn may_system(&self, right: Right) -> bool {
+        self.is_admin() || self.alive && self.system.contains(&right)
+    }
+
+    /// Whether it is a user, or an access token that may all that its user may.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.alive && matches!(self.login, User(_) | Token(..)) && self.limit.is_none()
+    }
+
     /// Whether they may do everything that there is.
     pub(crate) fn is_admin(&self) -> bool {
         self.alive && self.holds == Everything && self.limit.is_none()
@@ -257,7 +325,6 @@ impl Who {
 
     /// Whether they may make projects, if users may: then they may know which there are.
     pub(crate) fn creates_projects(&self, users_do: bool) -> bool {
-        let user = matches!(self.login, User(_) | Token(..)) && self.limit.is_none();
-        self.is_admin() || self.alive && user && users_do
+        self.may_system(("project", "create")) || self.is_whole() && users_do
     }
 }
