@@ -377,6 +377,46 @@ fn sees(who: &Who, home: Place, repository: &str) -> bool {
     who.may(Place::Private, PULL) && !(of_project && home == Place::Public)
 }
 
+/// A name that means something in one repository means nothing in another, whoever asks (CVE-2026-32589): uploads, and what could be
+/// deleted.
+#[tokio::test]
+async fn what_is_in_another_repository_is_not_there() {
+    let house = House::new(true).await;
+    house.revoke().await;
+    let mut report = Report::default();
+    let goes = [Change::BlobGoes, Change::ManifestGoes, Change::TagGoes];
+    for row in ROWS
+        .iter()
+        .filter(|row| row.3.contains("{upload}") || goes.contains(&row.6))
+    {
+        let In(right) = row.4 else {
+            panic!("{} needs no right", row.0)
+        };
+        for who in EVERYBODY.iter().filter(|who| who.may(Place::Private, PULL)) {
+            for (place, other) in [(Place::Public, Place::Private), (Place::Private, Place::Public)] {
+                let mut cell = Cell::prepare(&house, row, who, other).await;
+                let there =
+                    std::mem::replace(&mut cell.name, format!("{}/{}", place.project(), who.repository));
+                let answer = ask(&house, &cell, who, place, Sent::Basic).await.unwrap();
+                let expected = if who.may(place, right) { 404 } else { 403 };
+                let what = format!("{} of {other:?} in what is {place:?}", row.0);
+                report.cell(&what, who.name, expected, answer.status.as_u16());
+                report.let_in(&what, who.name, answer.status.is_success());
+                cell.name = there;
+                let is_there = match row.6 {
+                    Change::None | Change::BlobComes => {
+                        let path = format!("/v2/{}/blobs/uploads/{}", cell.name, cell.upload);
+                        house.behind(request(&Method::GET, &path, "")).await.status == 204
+                    }
+                    _ => cell.changed(&house).await == Some(false),
+                };
+                report.cell(&format!("{what}: is still there"), who.name, true, is_there);
+            }
+        }
+    }
+    report.close("/v2, what is in another repository");
+}
+
 #[test]
 fn every_operation_and_route_of_the_protocol_has_a_row() {
     let rows: BTreeSet<OperationName> = ROWS.iter().map(|row| OperationName(row.1)).collect();
