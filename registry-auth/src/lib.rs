@@ -32,9 +32,9 @@ pub mod tokens;
 mod view;
 
 pub use accounts::{
-ADMIN, ADMIN_PASSWORD, Accounts, Creator, Group, GroupKind, Hash, Kind, NewGroup, NewRobot, NewToken,
-    NewUser, Operation, Permission, Profile, Robot, RobotChange, RobotSecret, Settings, Standing, Token, User,
-    initial_password,
+    ADMIN, ADMIN_PASSWORD, Accounts, Creator, Group, GroupKind, Hash, Kind, NewGroup, NewRobot, NewToken,
+    NewUser, Operation, Permission, Profile, Robot, RobotChange, RobotSecret, Settings, Standing, Token,
+    User, initial_password,
 };
 pub use authorizer::RoleAuthorizer;
 pub use credentials::{Argon2id, PasswordHashing};

@@ -1,4 +1,4 @@
-//! What operators and their machines ask: `/metrics`, `/healthz`, `/readyz`, none of which asks for credentials, and
+//! What operators and their machines ask: `/metrics`, `/healthz`, `/readyz`, `/ca.pem`, none of which asks for credentials, and
 //! [`/control`](crate::control), which does. On a listener of its own.
 
 use std::convert::Infallible;
@@ -33,6 +33,8 @@ pub struct Admin {
     stores: Stores,
     last: Arc<Mutex<Option<(Instant, Readiness)>>>,
     control: Option<Endpoint>,
+    /// The certificate that clients are to trust, PEM.
+    authority: Option<Bytes>,
 }
 
 /// Whether the stores can be worked with; if not, why.
@@ -53,6 +55,16 @@ impl Admin {
             stores,
             last: Arc::default(),
             control: None,
+            authority: None,
+        }
+    }
+
+    /// Hands out at `/ca.pem` the certificate that clients are to trust, PEM, if there is one; it is no secret.
+    #[must_use]
+    pub fn authority(self, pem: Option<&str>) -> Self {
+        Admin {
+            authority: pem.map(|pem| Bytes::copy_from_slice(pem.as_bytes())),
+            ..self
         }
     }
 
@@ -66,7 +78,8 @@ impl Admin {
     }
 
     async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
+        let authority = self.authority.clone().filter(|_| path == "/ca.pem");
+        if authority.is_none() && !matches!(path, "/metrics" | "/healthz" | "/readyz") {
             return text(StatusCode::NOT_FOUND, "try /metrics, /healthz or /readyz\n");
         }
         if !matches!(*method, Method::GET | Method::HEAD) {
@@ -75,6 +88,12 @@ impl Admin {
                 .headers_mut()
                 .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refusal;
+        }
+        if let Some(pem) = authority {
+            let mut response = text(StatusCode::OK, pem);
+            let kind = HeaderValue::from_static("application/x-pem-file");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            return response;
         }
         match path {
             "/metrics" => {

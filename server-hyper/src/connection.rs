@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
@@ -13,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use registry_core::http::{Encrypted, RemoteAddr};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -24,6 +23,7 @@ use crate::observe::{Exchange, Observer, RequestBody, ResponseBody};
 #[cfg(target_os = "linux")]
 use crate::sendfile::{Outgoing, SendFile};
 use crate::server::{Handler, Limits, Phase};
+use crate::wrong_protocol::{self, Greeting, Hint};
 
 /// What all connections of a server share.
 pub(crate) struct Shared {
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     /// For clients that chose one in the TLS handshake.
     http1: auto::Builder<TokioExecutor>,
     http2: auto::Builder<TokioExecutor>,
+    /// Of clients that speak the other protocol.
+    hint: Arc<Hint>,
 }
 
 impl Shared {
@@ -54,6 +56,7 @@ impl Shared {
             http2: either.clone().http2_only(),
             either,
             limits,
+            hint: Arc::default(),
         }
     }
 
@@ -83,7 +86,7 @@ impl Shared {
                 stream
             }
             Ok(Ok(None)) => {
-                tracing::debug!(%remote, "a client spoke plain HTTP to a TLS port");
+                self.hint.plain_http(remote);
                 return;
             }
             Ok(Err(error)) => {
@@ -137,7 +140,13 @@ impl Shared {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let stream = Guarded::new(stream, self.limits.header_timeout, self.limits.body_idle_timeout);
+        let mut stream = Guarded::new(stream, self.limits.header_timeout, self.limits.body_idle_timeout);
+        if self.tls.is_none() {
+            stream.show_beginning_to(Greeting {
+                hint: Arc::clone(&self.hint),
+                remote,
+            });
+        }
         let shared = Arc::clone(self);
         let service = service_fn(move |request| {
             let (shared, files) = (Arc::clone(&shared), files.clone());
@@ -236,37 +245,9 @@ async fn handshake(
     acceptor: &TlsAcceptor,
     mut stream: TcpStream,
 ) -> io::Result<Option<tokio_rustls::server::TlsStream<TcpStream>>> {
-    let mut first = [0];
-    let read = stream.peek(&mut first).await?;
-    // A TLS record begins with a byte below 32; an HTTP request with the first letter of its method.
-    if read == 1 && first[0].is_ascii_uppercase() {
-        explain(&mut stream).await?;
+    if wrong_protocol::is_request(&stream).await? {
+        wrong_protocol::explain(&mut stream).await?;
         return Ok(None);
     }
     acceptor.accept(stream).await.map(Some)
-}
-
-/// Tells a client that speaks plain HTTP what to do instead, in the form in which registry clients show messages.
-async fn explain(stream: &mut TcpStream) -> io::Result<()> {
-    const BODY: &str = concat!(
-        r#"{"errors":[{"code":"UNSUPPORTED","message":"this port speaks TLS: "#,
-        r#"the request was sent over plain HTTP, use https:// instead"}]}"#,
-        "\n"
-    );
-    let response = format!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         connection: close\r\n\r\n{BODY}",
-        BODY.len()
-    );
-    stream.write_all(response.as_bytes()).await?;
-    stream.shutdown().await?;
-    // Closing with bytes unread would reset the connection, and the client might never see the answer.
-    let mut rest = [0; 1024];
-    for _ in 0..64 {
-        match timeout(Duration::from_secs(1), stream.read(&mut rest)).await {
-            Ok(Ok(read)) if read > 0 => {}
-            _ended => break,
-        }
-    }
-    Ok(())
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::wrong_protocol::Greeting;
+
 /// Length of the text with which an HTTP/2 client opens.
 const PREFACE: usize = 24;
 
@@ -26,6 +28,8 @@ pub(crate) struct Guarded<S> {
     stream: S,
     /// Runs until enough was read to tell the version, or the server began to answer.
     opening: Option<(Pin<Box<Sleep>>, usize)>,
+    /// Sees what is read first.
+    greeting: Option<Greeting>,
     write_idle: Duration,
     /// Runs while a write cannot go on.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -38,10 +42,16 @@ impl<S> Guarded<S> {
         Guarded {
             stream,
             opening: Some((Box::pin(sleep(opening)), 0)),
+            greeting: None,
             write_idle,
             stalled: None,
             lingering: None,
         }
+    }
+
+    /// Lets `greeting` look at what is read first; it is read as if it had not.
+    pub(crate) fn show_beginning_to(&mut self, greeting: Greeting) {
+        self.greeting = Some(greeting);
     }
 
     fn guard_write<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -93,6 +103,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         };
         if result.is_ready() {
             *read += buf.filled().len() - before;
+            if *read > 0
+                && let Some(greeting) = this.greeting.take()
+            {
+                greeting.look(&buf.filled()[before..]);
+            }
             if *read >= PREFACE {
                 this.opening = None;
             }

@@ -23,6 +23,8 @@ mod server;
 mod stores;
 mod test_server;
 pub mod tls;
+pub mod trust;
+mod wrong_protocol;
 
 pub use front::Front;
 pub use observe::RequestBody;

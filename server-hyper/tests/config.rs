@@ -126,6 +126,24 @@ fn what_is_wrong_is_told_with_its_place_its_name_and_what_is_allowed() {
             "environment variable BERTH_TLS__KEY: tls.key: a key needs its certificate; set tls.certificate too",
         ),
         (
+            Said {
+                file: "[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n",
+                variables: &[],
+                flags: &[("--tls-self-signed", "tls.self_signed", "true")],
+            },
+            "flag --tls-self-signed: tls.self_signed: berth makes no certificate where tls.certificate names one; leave \
+             one of the two away",
+        ),
+        (
+            file("[tls]\nnames = [\"registry.example\"]\n"),
+            "berth.toml:2:9: tls.names: they are for a certificate that berth makes; set tls.self_signed too",
+        ),
+        (
+            file("[tls]\nself_signed = true\nnames = [\"registry.example:5000\"]\n"),
+            "berth.toml:3:9: tls.names: \"registry.example:5000\" is not allowed; allowed is a host's name or an IP \
+             address without a port, or several of them",
+        ),
+        (
             variables(&[("BERTH_LISTN", "127.0.0.1:1")]),
             "unknown environment variable `BERTH_LISTN`; did you mean `BERTH_LISTEN`?",
         ),

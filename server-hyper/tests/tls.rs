@@ -6,6 +6,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Version;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -18,12 +19,13 @@ use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use server_hyper::tls::{Tls, TlsError};
-use server_hyper::{Builder, Server, Stores, TokioRuntime};
+use server_hyper::{Builder, Limits, Server, Stores, TokioRuntime};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use support::{Running, ask, get, hello, http1, http1_over, http2_over, loopback, read, soon, start};
+use support::{Running, get, hello, http1, http1_over, http2_over, loopback, read, soon, start};
 
 /// A directory with a certificate that is its own issuer, and its key.
 struct Files {
@@ -117,15 +119,92 @@ async fn tls_speaks_the_version_that_the_handshake_chose() {
     }
 }
 
+/// What a server answers to these bytes, to the end of the connection.
+async fn said_to(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut said = Vec::new();
+    soon(stream.read_to_end(&mut said)).await.unwrap();
+    String::from_utf8_lossy(&said).into_owned()
+}
+
 #[tokio::test]
-async fn plain_http_on_a_tls_port_is_told_to_use_https() {
+async fn plain_http_on_a_tls_port_is_told_to_use_https_and_where() {
     let files = Files::new();
     let (server, _tls) = start_tls(&files).await;
-    let (status, body) = soon(ask(server.address, "/v2/")).await;
-    assert_eq!(status, 400);
-    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-    let message = body["errors"][0]["message"].as_str().unwrap();
-    assert!(message.contains("use https://"), "{message}");
+    let long = format!("GET /v2/ HTTP/1.1\r\nhost: a\r\nx-long: {}", "y".repeat(40_000));
+    let own = format!("https://{} ", server.address);
+    for (request, expected) in [
+        (
+            "GET /v2/ HTTP/1.1\r\nHost: registry.example:5000\r\n\r\n",
+            "https://registry.example:5000 ",
+        ),
+        (
+            "PUT /v2/ HTTP/1.1\r\nhost: [::1]:5000\r\ncontent-length: 3\r\n\r\nabc",
+            "https://[::1]:5000 ",
+        ),
+        // Nothing that a client says gets out of its place.
+        ("GET /v2/ HTTP/1.1\r\nhost: a\"}]\r\n\r\n", own.as_str()),
+        ("GET /v2/ HTTP/1.0\r\n\r\n", own.as_str()),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", own.as_str()),
+        (long.as_str(), "https://a "),
+    ] {
+        let said = said_to(server.address, request.as_bytes()).await;
+        let (head, body) = said.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 "), "{said}");
+        assert!(head.contains("connection: close"), "{said}");
+        assert!(
+            head.contains(&format!("content-length: {}\r\n", body.len())),
+            "{said}"
+        );
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let message = body["errors"][0]["message"].as_str().unwrap();
+        assert!(
+            message.contains("speaks HTTPS") && message.contains(expected),
+            "{message}"
+        );
+    }
+    let said = said_to(server.address, b"HEAD /v2/ HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(
+        said.starts_with("HTTP/1.1 400 ") && said.ends_with("\r\n\r\n"),
+        "{said}"
+    );
+    connect(server.address, &files.issued, &[])
+        .await
+        .expect("TLS is spoken as before");
+}
+
+#[tokio::test]
+async fn a_client_that_begins_a_plain_request_on_a_tls_port_and_stops_does_not_stay() {
+    let files = Files::new();
+    let limits = Limits {
+        header_timeout: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let server = start(hello().tls(files.tls().unwrap()).limits(limits)).await;
+    for beginning in [&b"G"[..], b"GET /v2/ HTTP/1.1\r\nhost: a\r\n", b""] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(beginning).await.unwrap();
+        // A reset is an end too.
+        let _ended = soon(stream.read_to_end(&mut Vec::new())).await;
+    }
+}
+
+#[tokio::test]
+async fn tls_on_a_plain_port_is_answered_so_that_clients_know_it_for_http() {
+    let server = start(hello()).await;
+    // A record that announces a handshake of 512 bytes, and its beginning.
+    let hello = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 506]].concat();
+    let said = said_to(server.address, &hello).await;
+    // These five bytes are what clients written in Go look for in the place of a record.
+    assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
+    let files = Files::new();
+    assert!(connect(server.address, &files.issued, &[]).await.is_err());
+    let mut plain = http1(server.address).await;
+    assert_eq!(
+        read(soon(plain.send_request(get("/"))).await.unwrap()).await.1,
+        "hello"
+    );
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::marks::Mark;
 use crate::time::Timestamp;
 
 /// Names one write of one key. A key's stamp changes with every write and never takes an earlier value, so that "still
@@ -64,6 +65,16 @@ pub struct Txn {
     pub preconditions: Vec<Precondition>,
     /// What then happens, in this order.
     pub writes: Vec<Write>,
+}
+
+impl Write {
+    /// The key that it writes; nothing for one that nobody can have read before.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Write::Put(key, _) | Write::Delete(key) => Some(key),
+            Write::Append(..) => None,
+        }
+    }
 }
 
 impl Txn {
@@ -226,6 +237,18 @@ pub trait Kv: Send + Sync + 'static {
     /// [`KvError::Conflict`] names the first precondition that did not hold; [`KvError::Damaged`] a key whose stamp
     /// was asserted and cannot be told; the others as they say.
     async fn commit(&self, txn: Txn) -> Result<Stamp, KvError>;
+
+    /// The mark of a record, to be asked for *before* the record is read: what is read then is what a read would find for as
+    /// long as the mark [is current](Kv::is_current). Nothing while it is being written; and always nothing, as by default, from
+    /// records to which others write unseen: those are read each time.
+    fn mark(&self, _key: &str) -> Option<Mark> {
+        None
+    }
+
+    /// Whether what was read after a [mark](Kv::mark) is what a read would find now. Costs next to nothing.
+    fn is_current(&self, _mark: Mark) -> bool {
+        false
+    }
 }
 
 #[async_trait]
@@ -249,5 +272,13 @@ impl<K: Kv + ?Sized> Kv for std::sync::Arc<K> {
 
     async fn commit(&self, txn: Txn) -> Result<Stamp, KvError> {
         (**self).commit(txn).await
+    }
+
+    fn mark(&self, key: &str) -> Option<Mark> {
+        (**self).mark(key)
+    }
+
+    fn is_current(&self, mark: Mark) -> bool {
+        (**self).is_current(mark)
     }
 }

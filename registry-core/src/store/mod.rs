@@ -11,6 +11,7 @@ mod explain;
 mod kv;
 mod location;
 mod manifest;
+mod marks;
 mod reclaim;
 mod runs;
 mod scrub;
@@ -24,6 +25,7 @@ pub use manifest::{
     BlobRecord, BlobState, Content, Event, EventKind, Lifetimes, ManifestRecord, ManifestStore,
     ManifestWrite, TagMove, UploadClaim,
 };
+pub use marks::{Mark, Marks, Writing};
 pub use reclaim::{Backlog, Collected, Doomed, Expired, Pending, Reclaim, Step, Terms, Untagged};
 pub use runs::{Begin, Counts, Lead, Run, RunEnd, Trigger};
 pub use scrub::{

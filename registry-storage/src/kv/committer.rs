@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use registry_core::Timestamp;
-use registry_core::store::{KEY_MAX, KvError, Precondition, Stamp, Txn, Write};
+use registry_core::store::{KEY_MAX, KvError, Marks, Precondition, Stamp, Txn, Write};
 use tokio::sync::{mpsc, oneshot};
 
 use super::engine::{Engine, Fault, Group};
@@ -66,11 +66,12 @@ pub(super) struct Committer {
 
 impl Committer {
     /// Starts the thread; `last` is the stamp of the last commit there was.
-    pub(super) fn start(engine: Arc<dyn Engine>, time: Arc<Time>, last: Stamp) -> Self {
+    pub(super) fn start(engine: Arc<dyn Engine>, time: Arc<Time>, marks: Arc<Marks>, last: Stamp) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let work = Work {
             engine,
             time,
+            marks,
             last,
             broken: None,
         };
@@ -112,6 +113,7 @@ impl Drop for Committer {
 struct Work {
     engine: Arc<dyn Engine>,
     time: Arc<Time>,
+    marks: Arc<Marks>,
     last: Stamp,
     /// Why nothing is written: a commit whose outcome is unknown, after which the engine could not be opened again.
     broken: Option<String>,
@@ -157,6 +159,9 @@ impl Work {
     }
 
     fn commit(&mut self, group: &[Waiting]) -> Result<Vec<Answer>, Fault> {
+        let marks = Arc::clone(&self.marks);
+        let writes = group.iter().flat_map(|member| &member.txn.writes);
+        let _writing = marks.write(writes.filter_map(Write::key));
         if let Some(why) = self.broken.take() {
             self.recover(why)?;
         }
@@ -197,6 +202,9 @@ impl Work {
 
     /// Opens the engine again, and goes on from what is there: the commit whose outcome was unknown, or the one before.
     fn recover(&mut self, why: String) -> Result<(), Fault> {
+        // What is there then may have anything of the commit whose outcome was unknown.
+        let marks = Arc::clone(&self.marks);
+        let _writing = marks.write_any();
         match self.engine.reopen(self.last) {
             Ok(last) => {
                 self.last = last;

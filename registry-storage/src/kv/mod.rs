@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use registry_core::Timestamp;
-use registry_core::store::{Entry, KEY_MAX, Kv, KvError, Stamp, Txn};
+use registry_core::store::{Entry, KEY_MAX, Kv, KvError, Mark, Marks, Stamp, Txn};
 
 use crate::clock::{self, Clock};
 use crate::durability::Durability;
@@ -266,6 +266,7 @@ pub struct EmbeddedKv {
     committer: Committer,
     engine: Arc<dyn Engine>,
     time: Arc<Time>,
+    marks: Arc<Marks>,
     directory: PathBuf,
 }
 
@@ -310,11 +311,12 @@ impl EmbeddedKv {
         last: Stamp,
         now: Timestamp,
     ) -> EmbeddedKv {
-        let time = Arc::new(Time::new(clock, now));
+        let (time, marks) = (Arc::new(Time::new(clock, now)), Arc::new(Marks::new()));
         EmbeddedKv {
-            committer: Committer::start(engine.clone(), time.clone(), last),
+            committer: Committer::start(engine.clone(), time.clone(), marks.clone(), last),
             engine,
             time,
+            marks,
             directory,
         }
     }
@@ -380,6 +382,14 @@ impl Kv for EmbeddedKv {
     async fn commit(&self, txn: Txn) -> Result<Stamp, KvError> {
         limits::check(&txn)?;
         self.committer.commit(txn).await
+    }
+
+    fn mark(&self, key: &str) -> Option<Mark> {
+        self.marks.of(key)
+    }
+
+    fn is_current(&self, mark: Mark) -> bool {
+        self.marks.is_current(mark)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use registry_core::Timestamp;
-use registry_core::store::{Entry, Kv, KvError, Precondition, Stamp, Txn, Write};
+use registry_core::store::{Entry, Kv, KvError, Mark, Marks, Precondition, Stamp, Txn, Write};
 use registry_core::weakening::{Weakening, keep};
 
 use crate::clock::{self, Clock};
@@ -17,6 +17,7 @@ use crate::limits;
 pub struct MemoryKv {
     clock: Clock,
     state: Mutex<State>,
+    marks: Marks,
 }
 
 #[derive(Default)]
@@ -39,6 +40,7 @@ impl MemoryKv {
         MemoryKv {
             clock,
             state: Mutex::default(),
+            marks: Marks::new(),
         }
     }
 
@@ -52,6 +54,7 @@ impl MemoryKv {
                 entries: state.entries.clone(),
                 ..*state
             }),
+            marks: Marks::new(),
         }
     }
 
@@ -127,6 +130,8 @@ impl Kv for MemoryKv {
         if let Some(broken) = txn.preconditions.into_iter().find(|it| !state.holds(it)) {
             return Err(KvError::Conflict(broken));
         }
+        // Until the state can be read again.
+        let _writing = self.marks.write(txn.writes.iter().filter_map(Write::key));
         state.last += 1;
         let position = Stamp(state.last);
         let stamp = match keep(Weakening::StampsRepeat) {
@@ -145,5 +150,13 @@ impl Kv for MemoryKv {
             state.entries.insert(key, Entry { value, stamp });
         }
         Ok(stamp)
+    }
+
+    fn mark(&self, key: &str) -> Option<Mark> {
+        self.marks.of(key)
+    }
+
+    fn is_current(&self, mark: Mark) -> bool {
+        self.marks.is_current(mark)
     }
 }

@@ -1,12 +1,12 @@
 //! Blobs: who they belong to, leases, mounting, publishing.
 
 use bytes::Bytes;
-use registry_core::store::{BlobRecord, BlobState, Content, Entry, Location, Txn, UploadClaim};
+use registry_core::store::{BlobRecord, BlobState, Content, Entry, Location, Mark, Txn, UploadClaim};
 use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{BlobInfo, Context, Digest, Error, MountFrom, RepositoryName, Result, Timestamp, error};
 
 use super::values::{MARK, V1, encode};
-use super::{Attempt, Records, Repository, keys, values};
+use super::{Attempt, Records, Repository, keys, known, values};
 
 /// Most repositories looked at to find one from which a caller may mount without saying which.
 const MOUNT_CANDIDATES: usize = 1000;
@@ -153,21 +153,50 @@ impl Records {
         }
     }
 
+    /// `blob`.
     pub(super) async fn readable_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<BlobRecord> {
+        if let Some(known) = self.answers.blob(self.kv(), name, digest) {
+            return Ok(known);
+        }
+        let of_name = self.kv().mark(&keys::repository(name.as_str()));
         let repository = self.known(name).await?;
         // A condemned one belongs nowhere, even if a lease of its next life is found below: its bytes may go any time.
+        let of_blob = self.kv().mark(&keys::blob(digest));
         let found = self.find_blob(digest).await?;
         let Some((blob, entry)) = found.filter(|(blob, _)| blob.state == BlobState::Live) else {
             return Err(error::blob_unknown(digest));
         };
         let now = self.clock().await?;
-        if self.belonging(&repository.id, digest, now).await?.is_none() {
+        let Some(belonging) = self.belonging(&repository.id, digest, now).await? else {
             return Err(error::blob_unknown(digest));
-        }
+        };
         if blob.suspect {
             return Err(error::blob_lost(digest));
         }
-        Ok(blob.record(digest, &entry))
+        let record = blob.record(digest, &entry);
+        self.keep_blob(name, [of_name, of_blob], &belonging, &record)
+            .await?;
+        Ok(record)
+    }
+
+    /// Keeps what a live blob was found to be, if it is for good that it belongs where it was asked for: a lease ends by itself,
+    /// an edge is there until it is taken.
+    async fn keep_blob(
+        &self,
+        name: &RepositoryName,
+        [of_name, of_blob]: [Option<Mark>; 2],
+        belonging: &Belonging,
+        found: &BlobRecord,
+    ) -> Result<()> {
+        if found.state == BlobState::Live
+            && keys::is_edge(&belonging.key)
+            && let Some(of_edge) = self.kv().mark(&belonging.key)
+            && self.entry(&belonging.key).await?.is_some()
+        {
+            let marks = known::all([of_name, of_blob, Some(of_edge)]);
+            self.answers.keep_blob(name, &found.info.digest, marks, found);
+        }
+        Ok(())
     }
 
     /// `lease`: a pusher is told that the blob exists.
@@ -176,7 +205,13 @@ impl Records {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<Attempt<BlobRecord>> {
+        // Live, and here by an edge: what a pusher can be told without a write.
+        if let Some(known) = self.answers.blob(self.kv(), name, digest) {
+            return Ok(Attempt::Done(known));
+        }
+        let of_name = self.kv().mark(&keys::repository(name.as_str()));
         let repository = self.known(name).await?;
+        let of_blob = self.kv().mark(&keys::blob(digest));
         let found = self.find_blob(digest).await?.filter(|(blob, _)| !blob.suspect);
         let Some((blob, entry)) = found else {
             return Err(error::blob_unknown(digest));
@@ -186,7 +221,10 @@ impl Records {
             return Err(error::blob_unknown(digest));
         };
         if self.is_told(&repository.id, digest, &blob, Some(&belonging), now) {
-            return Ok(Attempt::Done(blob.record(digest, &entry)));
+            let record = blob.record(digest, &entry);
+            self.keep_blob(name, [of_name, of_blob], &belonging, &record)
+                .await?;
+            return Ok(Attempt::Done(record));
         }
         let mut txn = self.assert_name(Txn::new().named("lease"), name, &repository, now);
         if keep(Weakening::LeaseWithoutLive) {

@@ -1,6 +1,6 @@
 //! Manifests and tags: putting, reading, deleting.
 
-use registry_core::store::{Entry, EventKind, KvError, ManifestWrite, TagMove, Txn};
+use registry_core::store::{Entry, EventKind, KvError, ManifestRecord, ManifestWrite, TagMove, Txn};
 use registry_core::weakening::{Weakening, keep};
 use registry_core::{
     Children, Context, Digest, Error, ErrorKind, Expect, Manifest, PutOutcome, Reference, RepositoryName,
@@ -9,10 +9,21 @@ use registry_core::{
 
 use super::edges::missing;
 use super::values::{Fate, MARK, V1, decode, encode};
-use super::{Attempt, Records, Repository, keys, values};
+use super::{Attempt, Records, Repository, keys, known, values};
 
 /// Most tags that go in one transaction.
 const TAGS_AT_ONCE: usize = 5_000;
+
+/// A manifest that is there.
+pub(super) struct FoundManifest {
+    pub(super) repository: Repository,
+    pub(super) digest: Digest,
+    pub(super) manifest: values::Manifest,
+    /// The record that says so.
+    pub(super) entry: Entry,
+    /// Of all records that led to it.
+    marks: Option<known::Marks>,
+}
 
 impl Records {
     /// Resolves a reference. A tag may move, and the manifest that it has left be deleted, between the two reads; so
@@ -21,27 +32,55 @@ impl Records {
         &self,
         name: &RepositoryName,
         reference: &Reference,
-    ) -> Result<(Repository, Digest, values::Manifest, Entry)> {
+    ) -> Result<FoundManifest> {
         let unknown = || error::manifest_unknown(reference);
         let mut led_nowhere = None;
         loop {
+            let of_name = self.kv().mark(&keys::repository(name.as_str()));
             let repository = self.known(name).await?;
-            let (digest, moved) = match reference {
-                Reference::Digest(digest) => (*digest, None),
+            let (digest, moved, of_tag) = match reference {
+                Reference::Digest(digest) => (*digest, None, of_name),
                 Reference::Tag(tag) => {
                     let key = keys::tag(&repository.id, tag);
+                    let mark = self.kv().mark(&key);
                     let (tag, entry) = self.get::<values::Tag>(&key).await?.ok_or_else(unknown)?;
-                    (tag.digest, Some(entry.stamp))
+                    (tag.digest, Some(entry.stamp), mark)
                 }
             };
-            if let Some((manifest, entry)) = self.get(&keys::manifest(&repository.id, &digest)).await? {
-                return Ok((repository, digest, manifest, entry));
+            let key = keys::manifest(&repository.id, &digest);
+            let of_manifest = self.kv().mark(&key);
+            if let Some((manifest, entry)) = self.get(&key).await? {
+                let marks = [of_name, of_tag, of_manifest];
+                return Ok(FoundManifest {
+                    repository,
+                    digest,
+                    manifest,
+                    entry,
+                    marks: known::all(marks),
+                });
             }
             if moved == led_nowhere {
                 return Err(unknown());
             }
             led_nowhere = moved;
         }
+    }
+
+    /// `manifest`.
+    pub(super) async fn manifest_record(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<ManifestRecord> {
+        if let Some(known) = self.answers.manifest(self.kv(), name, reference) {
+            return Ok(known);
+        }
+        let found = self.find_manifest(name, reference).await?;
+        let record = ManifestRecord {
+            info: found.manifest.info(&found.digest),
+        };
+        self.answers.keep_manifest(name, reference, found.marks, &record);
+        Ok(record)
     }
 
     pub(super) async fn read_manifest(
@@ -51,20 +90,20 @@ impl Records {
     ) -> Result<Manifest> {
         let mut without = None;
         loop {
-            let (repository, digest, manifest, entry) = self.find_manifest(name, reference).await?;
-            let key = keys::content(&repository.id, &digest);
+            let found = self.find_manifest(name, reference).await?;
+            let key = keys::content(&found.repository.id, &found.digest);
             if let Some(content) = self.entry(&key).await? {
                 return Ok(Manifest {
-                    info: manifest.info(&digest),
+                    info: found.manifest.info(&found.digest),
                     bytes: content.value,
                 });
             }
             // The manifest was deleted between the two reads, and the next look says what is there now; or it is the
             // same as before, and has lost its bytes.
-            if without == Some(entry.stamp) {
-                return Err(error::manifest_lost(&digest));
+            if without == Some(found.entry.stamp) {
+                return Err(error::manifest_lost(&found.digest));
             }
-            without = Some(entry.stamp);
+            without = Some(found.entry.stamp);
         }
     }
 
@@ -254,8 +293,13 @@ impl Records {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<Attempt<()>> {
-        let (repository, digest, manifest, entry) =
-            self.find_manifest(name, &Reference::Digest(*digest)).await?;
+        let FoundManifest {
+            repository,
+            digest,
+            manifest,
+            entry,
+            ..
+        } = self.find_manifest(name, &Reference::Digest(*digest)).await?;
         let id = repository.id.as_str();
         let now = self.clock().await?;
         let parents = keys::parents(id, &digest);

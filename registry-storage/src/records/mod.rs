@@ -11,6 +11,7 @@ mod foresee;
 mod giving_up;
 mod history;
 mod keys;
+mod known;
 mod lists;
 mod loose;
 mod manifests;
@@ -48,6 +49,7 @@ use registry_core::{
 };
 use serde::de::DeserializeOwned;
 
+use known::Known;
 use values::{MARK, V1, decode, encode};
 
 /// How often a transaction is tried again when other writers are faster. Each loss means that another has won, so
@@ -74,6 +76,8 @@ pub struct Records {
     edges_at_once: usize,
     /// Whether all of the doomed are known to be in the order of their times.
     is_doomed_ordered: Arc<AtomicBool>,
+    /// What was found before, as far as it is the same still.
+    answers: Arc<Known>,
 }
 
 /// What a name means: the repository's id, and the record that says so, which every write asserts.
@@ -160,6 +164,7 @@ impl Records {
             lifetimes,
             edges_at_once: pieces::EDGES_AT_ONCE,
             is_doomed_ordered: Arc::default(),
+            answers: Arc::new(Known::new()),
         }
     }
 
@@ -444,10 +449,7 @@ impl ManifestStore for Records {
     }
 
     async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<ManifestRecord> {
-        let (_, digest, manifest, _) = self.find_manifest(repository, reference).await?;
-        Ok(ManifestRecord {
-            info: manifest.info(&digest),
-        })
+        self.manifest_record(repository, reference).await
     }
 
     async fn manifest_bytes(&self, repository: &RepositoryName, reference: &Reference) -> Result<Manifest> {

@@ -4,6 +4,7 @@ mod concurrency;
 mod conditions;
 mod durability;
 mod entries;
+mod marks;
 mod scans;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub use concurrency::*;
 pub use conditions::*;
 pub use durability::*;
 pub use entries::*;
+pub use marks::*;
 pub use scans::*;
 
 /// Stamps one test per clause of the `Kv` contract; the word `durable` before the factory adds those about
@@ -81,6 +83,8 @@ macro_rules! kv_suite {
                 a_conflict_does_not_disturb_its_neighbours,
                 a_scan_sees_all_writes_of_a_txn_or_none,
                 a_commit_whose_caller_left_happens_whole_or_not_at_all,
+                a_mark_holds_until_its_record_is_written_and_no_longer,
+                what_is_kept_under_a_current_mark_is_never_older_than_what_anybody_saw,
             ]
         );
     };
@@ -140,6 +144,7 @@ mod tests {
             include_str!("kv/conditions.rs"),
             include_str!("kv/durability.rs"),
             include_str!("kv/entries.rs"),
+            include_str!("kv/marks.rs"),
             include_str!("kv/scans.rs"),
         ));
     }

@@ -9,27 +9,17 @@ use super::value::Value;
 impl Config {
     /// What cannot be so, beyond what each value allows: key and reason.
     pub(super) fn contradictions(&self) -> Vec<(&'static str, String)> {
-        let mut found = Vec::new();
+        let tls = &self.tls;
+        let mut found = tls.contradictions();
         let mut claim = |holds: bool, key, why: String| {
             if !holds {
                 found.push((key, why));
             }
         };
-        let tls = &self.tls;
         claim(
-            tls.certificate.is_none() || tls.key.is_some(),
-            "tls.certificate",
-            "a certificate needs its key; set tls.key too".into(),
-        );
-        claim(
-            tls.key.is_none() || tls.certificate.is_some(),
-            "tls.key",
-            "a key needs its certificate; set tls.certificate too".into(),
-        );
-        claim(
-            !self.admin_tls || tls.certificate.is_some(),
+            !self.admin_tls || tls.is_on(),
             "admin.tls",
-            "TLS needs a certificate; set tls.certificate too".into(),
+            "TLS needs a certificate; set tls.certificate or tls.self_signed too".into(),
         );
         let limits = &self.limits;
         for (key, value, least, most) in [

@@ -11,12 +11,14 @@ mod node;
 mod origin;
 mod schema;
 mod sources;
+mod tls;
 mod value;
 
 pub use auth::{AuthConfig, SealingKeyError};
 pub use choices::{AdminListen, Durability, Level, LogFormat};
 pub use explain::{ConfigError, Problem, Source};
 pub use node::Node;
-pub use schema::{CollectorConfig, Config, LimitsConfig, LogConfig, TlsConfig};
+pub use schema::{CollectorConfig, Config, LimitsConfig, LogConfig};
 pub use sources::{CONTROL_TOKEN, Flag, Loaded, load};
+pub use tls::{TlsConfig, certificates_in};
 pub use value::{Kind, Value};

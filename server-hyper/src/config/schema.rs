@@ -14,10 +14,10 @@ use registry_storage::kv::{EngineKind, OpenError};
 use super::auth::AuthConfig;
 use super::choices::{AdminListen, Durability, Level, LogFormat, ScrubInterval};
 use super::node::Node;
+use super::tls::TlsConfig;
 use super::value::Value;
 use crate::server::Limits;
 use crate::stores::StoreOptions;
-use crate::tls::TlsError;
 
 /// Everything that `berth` can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,27 +58,6 @@ pub struct Config {
     pub collector: CollectorConfig,
     /// Reading again what is stored.
     pub scrub: ScrubConfig,
-}
-
-/// The keys of `tls`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsConfig {
-    /// PEM file with the server's certificate and its issuers.
-    pub certificate: Option<PathBuf>,
-    /// PEM file with its key.
-    pub key: Option<PathBuf>,
-    /// How often to look whether they changed.
-    pub reload: Duration,
-}
-
-impl TlsConfig {
-    /// The key that names the file an error is about.
-    pub fn key_of(&self, error: &TlsError) -> &'static str {
-        match self.key.as_deref() == Some(error.path()) {
-            true => "tls.key",
-            false => "tls.certificate",
-        }
-    }
 }
 
 /// The keys of `log`.
@@ -165,6 +144,8 @@ impl Default for Config {
             tls: TlsConfig {
                 certificate: None,
                 key: None,
+                self_signed: false,
+                names: Vec::new(),
                 reload: Duration::from_secs(60),
             },
             admin_listen: AdminListen::Auto,
@@ -215,6 +196,8 @@ impl Config {
         visit("blobs.verify", &mut self.verify);
         visit("tls.certificate", &mut self.tls.certificate);
         visit("tls.key", &mut self.tls.key);
+        visit("tls.self_signed", &mut self.tls.self_signed);
+        visit("tls.names", &mut self.tls.names);
         visit("tls.reload", &mut self.tls.reload);
         visit("admin.listen", &mut self.admin_listen);
         visit("admin.tls", &mut self.admin_tls);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
 use registry_core::store::{
-    BlobStore, Entry, Kv, KvError, Location, Precondition, Stamp, StoreError, Txn, UploadStore, Write,
+    BlobStore, Entry, Kv, KvError, Location, Mark, Precondition, Stamp, StoreError, Txn, UploadStore, Write,
 };
 use registry_core::{Algorithm, BlobRead, ByteStream, Digest, Timestamp, UploadId, once};
 
@@ -64,6 +64,14 @@ impl Kv for PausingKv {
             Fate::Unknown => Err(KvError::OutcomeUnknown("the answer was lost".into())),
             _ => Ok(stamp),
         }
+    }
+
+    fn mark(&self, key: &str) -> Option<Mark> {
+        self.0.kv.mark(key)
+    }
+
+    fn is_current(&self, mark: Mark) -> bool {
+        self.0.kv.is_current(mark)
     }
 }
 

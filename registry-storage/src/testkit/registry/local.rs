@@ -17,6 +17,7 @@ macro_rules! registry_local_clauses {
                 a_deleted_repository_is_gone_at_once,
                 a_repository_made_again_has_nothing_of_the_old,
                 an_upload_begun_before_its_repository_was_deleted_is_unknown,
+                what_was_read_before_is_forgotten_with_whatever_it_stood_on,
                 a_deleted_repository_leaves_what_others_share,
                 a_repository_that_does_not_exist_cannot_be_deleted,
                 deferred_children_may_come_later,
@@ -51,6 +52,53 @@ pub async fn a_deleted_repository_is_gone_at_once(fixture: F) {
         .await
         .expect("a list");
     assert_eq!(catalog.items, []);
+}
+
+/// However often it was read: what a tag pointed at, what a manifest was, and that a blob was here.
+pub async fn what_was_read_before_is_forgotten_with_whatever_it_stood_on(fixture: F) {
+    let (user, a, b) = (User::of(&fixture), repo("a"), repo("b"));
+    let layer = Digest::sha256(b"layer one");
+    let read = async || {
+        for _ in 0..3 {
+            let by_tag = user.get(&a, tag("latest")).await.expect("a manifest");
+            let by_digest = user.get(&a, by_tag.info.digest).await.expect("the same");
+            assert_eq!(by_tag, by_digest);
+            user.stat(&a, &layer).await.expect("its layer");
+        }
+    };
+    let one = user.image(&a, "one", "latest").await;
+    read().await;
+
+    let other = user.image(&a, "other", "latest").await;
+    let moved = user.get(&a, tag("latest")).await.expect("the other");
+    assert_eq!(moved.info.digest, other);
+
+    user.image(&a, "one", "latest").await;
+    read().await;
+    let delete = user.registry.delete_tag(&user.ctx, &a, &tag("latest")).await;
+    delete.expect("a delete");
+    assert_kind(user.get(&a, tag("latest")).await, ErrorKind::ManifestUnknown);
+    user.get(&a, one).await.expect("it is there still");
+
+    user.image(&a, "one", "latest").await;
+    read().await;
+    let delete = user.registry.delete_manifest(&user.ctx, &a, &one);
+    delete.await.expect("a delete");
+    assert_kind(user.get(&a, one).await, ErrorKind::ManifestUnknown);
+    assert_kind(user.get(&a, tag("latest")).await, ErrorKind::ManifestUnknown);
+
+    user.image(&a, "one", "latest").await;
+    user.image(&b, "one", "latest").await;
+    read().await;
+    let delete = user.registry.delete_repository(&user.ctx, &a);
+    delete.await.expect("a delete");
+    assert_kind(user.get(&a, one).await, ErrorKind::NameUnknown);
+    assert_kind(user.stat(&a, &layer).await, ErrorKind::NameUnknown);
+    user.stat(&b, &layer).await.expect("it is there still");
+
+    user.image(&a, "other", "latest").await;
+    assert_kind(user.get(&a, one).await, ErrorKind::ManifestUnknown);
+    assert_kind(user.stat(&a, &layer).await, ErrorKind::BlobUnknown);
 }
 
 /// Nothing under the name lives on.

@@ -12,7 +12,6 @@ use registry_core::{SAMPLE, Verify};
 use registry_storage::backup::UNFINISHED;
 use registry_storage::kv::{EngineKind, OpenError};
 use server_hyper::config::{Config, Loaded, Problem};
-use server_hyper::tls::Tls;
 use server_hyper::{StoreOptions, Stores};
 
 use crate::settings::Settings;
@@ -70,13 +69,13 @@ fn describe(loaded: &Loaded) {
         Some(file) => println!("configuration: {}", file.display()),
         None => println!("configuration: defaults, environment and flags; no file"),
     }
-    let scheme = if config.tls.certificate.is_some() {
-        "https"
-    } else {
-        "http"
-    };
+    let scheme = config.scheme();
     for address in &config.listen {
         println!("listens at: {scheme}://{address}");
+    }
+    // What keeps it from working is told among the problems.
+    for sentence in config.certificate_plan().unwrap_or_default() {
+        println!("TLS: {sentence}");
     }
     match config.admin_address() {
         Some(address) if config.admin_tls => println!("metrics and health: https://{address}"),
@@ -129,9 +128,7 @@ fn engine(engine: EngineKind) -> &'static str {
 /// What would keep `serve` from working.
 fn problems(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key)
-        && let Err(error) = Tls::from_files(certificate, key)
-    {
+    if let Err(error) = config.certificate_plan() {
         problems.push(Problem::of(config.tls.key_of(&error), error.to_string()));
     }
     if let (false, Some(file)) = (config.allow_anonymous, &config.auth.htpasswd) {

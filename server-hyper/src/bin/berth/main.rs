@@ -3,6 +3,7 @@
 
 mod accounts;
 mod backup;
+mod certificate;
 mod check;
 mod fsck;
 mod gc;
@@ -14,6 +15,7 @@ mod scrub;
 mod serve;
 mod settings;
 mod trash;
+mod trust;
 mod undo;
 mod version;
 
@@ -37,6 +39,8 @@ static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[command(after_help = "Examples:
   berth serve                              serve ./data at 127.0.0.1:5000, to who has an account
   berth serve --config /etc/berth.toml     serve as a file says
+  berth serve --allow-anonymous --tls-self-signed     with TLS, by a certificate that berth makes
+  berth trust --data /srv/berth            say how clients come to trust that
   berth check --config /etc/berth.toml     say what that would do, and whether it can
   berth backup --data /srv/berth /mnt/b    back it up, while it serves
   berth restore /mnt/b --data /srv/new     make a registry out of that
@@ -76,6 +80,8 @@ enum Command {
     Rollback(undo::Rollback),
     /// Replace the keys that sign tokens.
     Keys(keys::Keys),
+    /// Say how clients come to trust the registry's certificate: docker, containerd, podman, Kubernetes, curl.
+    Trust(trust::Trust),
     /// Print the version.
     Version(version::Version),
 }
@@ -94,6 +100,7 @@ fn main() -> ExitCode {
         Command::History(history) => undo::history(&history),
         Command::Rollback(rollback) => undo::roll_back(&rollback),
         Command::Keys(keys) => keys::run(&keys),
+        Command::Trust(trust) => trust::run(&trust),
         Command::Version(version) => version::run(&version),
     }
 }

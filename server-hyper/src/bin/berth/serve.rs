@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::accounts;
+use crate::certificate::{self, certificate};
 use crate::settings::Settings;
 
 #[derive(Args)]
@@ -30,6 +31,7 @@ auth.admin_password_file says; without either, with one that is drawn and shown 
 
 Examples:
   berth serve
+  berth serve --tls-self-signed --listen 0.0.0.0:5000     and then: berth trust
   berth serve --config /etc/berth.toml --set limits.drain=2m
   berth serve --allow-anonymous --memory --listen 127.0.0.1:0 --print-address
   BERTH_LOG__LEVEL=debug berth serve --config /etc/berth.toml")]
@@ -86,8 +88,9 @@ pub(crate) fn problem(loaded: &Loaded, key: &'static str, error: &dyn Error) -> 
 
 async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     let config = &loaded.config;
-    let tls = tls(loaded)?;
     let stores = stores(loaded)?;
+    // After the stores, which nobody else has as long as they are open here.
+    let tls = certificate(loaded)?;
     let metrics = Metrics::new();
     let scrubber = config.scrub.options().map(|options| stores.scrubber(options));
     if let Some(scrubber) = &scrubber {
@@ -121,7 +124,8 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     let admin = match config.admin_address() {
         None => None,
         Some(address) => {
-            let mut service = Admin::new(metrics, handle.clone(), stores.clone());
+            let mut service = Admin::new(metrics, handle.clone(), stores.clone())
+                .authority(tls.as_ref().and_then(|tls| tls.authority()));
             if let Some(token) = token(config) {
                 service = service.control(Endpoint::new(token, stores.clone(), config.admin_tls));
             }
@@ -147,11 +151,16 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     background.extend(front.map(|front| tokio::spawn(async move { front.sweep().await })));
     background.extend(scrubber.map(|scrubber| tokio::spawn(async move { scrubber.run().await })));
     background.extend(control(config, stores));
-    if let Some(tls) = tls {
+    if let Some(tls) = tls.clone() {
         background.push(tokio::spawn(Arc::clone(&tls).watch(config.tls.reload)));
         background.push(reload_on_hangup(tls).map_err(|error| problem(loaded, "tls.reload", &error))?);
     }
     announce(config, &server, admin.as_ref());
+    let admin_url = admin.as_ref().map(|admin| {
+        let scheme = if config.admin_tls { "https" } else { "http" };
+        format!("{scheme}://{}", admin.local_addr())
+    });
+    certificate::announce(loaded, tls.as_deref(), admin_url.as_deref());
     if print_address {
         let mut out = std::io::stdout().lock();
         // Whoever started us may have stopped reading; the log has said it too.
@@ -176,16 +185,6 @@ async fn serve(loaded: &Loaded, print_address: bool) -> Result<(), Problem> {
     Ok(())
 }
 
-fn tls(loaded: &Loaded) -> Result<Option<Arc<Tls>>, Problem> {
-    let tls = &loaded.config.tls;
-    let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) else {
-        return Ok(None);
-    };
-    Tls::from_files(certificate, key)
-        .map(Some)
-        .map_err(|error| problem(loaded, tls.key_of(&error), &error))
-}
-
 fn stores(loaded: &Loaded) -> Result<Stores, Problem> {
     let config = &loaded.config;
     let settings = config.collector_settings();
@@ -208,11 +207,7 @@ fn stores(loaded: &Loaded) -> Result<Stores, Problem> {
 
 /// Says where the registry is, what it keeps, and how to begin.
 fn announce(config: &Config, server: &Server, admin: Option<&Server>) {
-    let scheme = if config.tls.certificate.is_some() {
-        "https"
-    } else {
-        "http"
-    };
+    let scheme = config.scheme();
     for address in server.local_addrs() {
         tracing::info!(
             "berth {} listens at {scheme}://{address}",

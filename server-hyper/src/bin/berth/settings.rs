@@ -29,6 +29,9 @@ pub(crate) struct Settings {
     /// The certificate's key, a PEM file
     #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
+    /// Speak TLS with a certificate that berth makes, by an authority of its own; `berth trust` says how clients trust it
+    #[arg(long)]
+    tls_self_signed: bool,
     /// Serve /metrics, /healthz and /readyz here, or "off" [default: 127.0.0.1:5001]
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
@@ -77,6 +80,7 @@ impl Settings {
         for (name, key, given) in [
             ("--memory", "memory", self.memory),
             ("--allow-anonymous", "allow_anonymous", self.allow_anonymous),
+            ("--tls-self-signed", "tls.self_signed", self.tls_self_signed),
         ] {
             if given {
                 flags.push(flag(name, key, "true"));
