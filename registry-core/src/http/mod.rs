@@ -29,6 +29,7 @@ pub use condition::EntityTags;
 pub use content_range::Chunk;
 pub use operation::{Operation, Paging, TAGS_MAX};
 pub use operation_name::OperationName;
+pub use path::routes;
 pub use range::parse_range;
 pub use service::{Encrypted, Limits, RemoteAddr, Service};
 

@@ -11,46 +11,47 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Reference, RepositoryName, Tag};
 use crate::registry::UploadId;
 
-/// The kinds of resource that the protocol knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Resource {
-    /// `/v2/`
-    Base,
-    /// `/v2/_catalog`
-    Catalog,
-    /// `/v2/<name>/tags/list`
-    Tags,
-    /// `/v2/<name>/blobs/<digest>`
-    Blob,
-    /// `/v2/<name>/blobs/uploads/`
-    Uploads,
-    /// `/v2/<name>/blobs/uploads/<id>`
-    Upload,
-    /// `/v2/<name>/manifests/<reference>`
-    Manifest,
-    /// `/v2/<name>/referrers/<digest>`
-    Referrers,
+/// Names every kind of resource once, with the template of its path and the methods that it knows.
+macro_rules! resources {
+    ($($resource:ident = $template:literal: $($method:ident)+,)*) => {
+        /// The kinds of resource that the protocol knows.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Resource {
+            $(#[doc = $template] $resource,)*
+        }
+
+        impl Resource {
+            const ALL: &'static [(Resource, &'static str)] = &[$((Resource::$resource, $template),)*];
+
+            /// The methods that this kind of resource knows.
+            pub(super) fn methods(self) -> &'static [Method] {
+                match self { $(Resource::$resource => &[$(Method::$method,)+],)* }
+            }
+        }
+    };
 }
 
-impl Resource {
-    /// The methods that this kind of resource knows.
-    pub(super) fn methods(self) -> &'static [Method] {
-        match self {
-            Resource::Base | Resource::Catalog | Resource::Tags | Resource::Referrers => {
-                &[Method::GET, Method::HEAD]
-            }
-            Resource::Blob => &[Method::GET, Method::HEAD, Method::DELETE],
-            Resource::Uploads => &[Method::POST],
-            Resource::Upload => &[
-                Method::GET,
-                Method::HEAD,
-                Method::PATCH,
-                Method::PUT,
-                Method::DELETE,
-            ],
-            Resource::Manifest => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
-        }
-    }
+resources! {
+    Base = "/v2/": GET HEAD,
+    Catalog = "/v2/_catalog": GET HEAD,
+    Tags = "/v2/{name}/tags/list": GET HEAD,
+    Blob = "/v2/{name}/blobs/{digest}": GET HEAD DELETE,
+    Uploads = "/v2/{name}/blobs/uploads/": POST,
+    Upload = "/v2/{name}/blobs/uploads/{id}": GET HEAD PATCH PUT DELETE,
+    Manifest = "/v2/{name}/manifests/{reference}": GET HEAD PUT DELETE,
+    Referrers = "/v2/{name}/referrers/{digest}": GET HEAD,
+}
+
+/// Every path of the protocol, as templates, with every method that it knows.
+///
+/// ```
+/// use http::Method;
+/// let routes: Vec<_> = registry_core::http::routes().collect();
+/// assert!(routes.contains(&(Method::GET, "/v2/{name}/tags/list")));
+/// ```
+pub fn routes() -> impl Iterator<Item = (Method, &'static str)> {
+    let all = Resource::ALL.iter();
+    all.flat_map(|(resource, template)| resource.methods().iter().map(|it| (it.clone(), *template)))
 }
 
 /// A path taken apart; `name` and `last` are still percent-encoded.
@@ -197,6 +198,18 @@ mod tests {
             ("/v2/a/uploads/blobs/d", (Resource::Blob, "a/uploads", "d")),
         ] {
             assert_eq!(parts(path), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_made_by_a_template_names_what_the_template_is_of() {
+        for (resource, template) in Resource::ALL {
+            let path = template.replace(['{', '}'], "");
+            assert_eq!(
+                route(&path).map(|route| route.resource),
+                Some(*resource),
+                "{template}"
+            );
         }
     }
 
