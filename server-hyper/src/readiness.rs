@@ -15,11 +15,14 @@ const REPEAT: Duration = Duration::from_secs(1);
 /// A store that takes longer than this for one small commit is not ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// When they were asked last; and if they could not be worked with then, why.
+type Asked = (Instant, Result<(), String>);
+
 /// Asks stores whether they can be worked with, once a second at most, whoever wants to know.
 #[derive(Clone)]
 pub(crate) struct Readiness {
     stores: Stores,
-    last: Arc<Mutex<Option<(Instant, Result<(), String>)>>>,
+    last: Arc<Mutex<Option<Asked>>>,
 }
 
 impl Readiness {
