@@ -10,6 +10,8 @@
 //!
 //! [`cold`] is what pulls that wait for the disk cost those that do not: `cargo run --release -p benches --bin cold`.
 //!
+//! [`logins`] is what logins cost those who pull: `cargo run --release -p benches --bin logins`.
+//!
 //! [`instructions`] is how many instructions parts of a request take: `cargo run --release -p benches --bin instructions`.
 //!
 //! [`load`] is a load on a registry over HTTP, berth or another: `cargo run --release -p benches --bin load -- --help`.
@@ -22,4 +24,5 @@ pub mod engines;
 pub mod instructions;
 pub mod lists;
 pub mod load;
+pub mod logins;
 pub mod place;

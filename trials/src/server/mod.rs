@@ -31,16 +31,20 @@ impl Berth {
     /// # Errors
     /// As [`start`](Berth::start).
     pub fn start_with(berth: &Path, data: &Path, configure: impl FnOnce(&mut Command)) -> io::Result<Self> {
+        Self::start_closed(berth, data, |command| {
+            command.arg("--allow-anonymous");
+            configure(command);
+        })
+    }
+
+    /// The same, for those who have an account and nobody else.
+    ///
+    /// # Errors
+    /// As [`start`](Berth::start).
+    pub fn start_closed(berth: &Path, data: &Path, configure: impl FnOnce(&mut Command)) -> io::Result<Self> {
         let mut command = Command::new(berth);
         command
-            .args([
-                "serve",
-                "--allow-anonymous",
-                "--listen",
-                "127.0.0.1:0",
-                "--print-address",
-                "--data",
-            ])
+            .args(["serve", "--listen", "127.0.0.1:0", "--print-address", "--data"])
             .arg(data)
             .env("BERTH_ADMIN__LISTEN", "off")
             .env("BERTH_LOG__LEVEL", "error")
