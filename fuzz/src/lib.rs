@@ -10,10 +10,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use registry_auth::credentials::Credentials;
 use registry_auth::origin::{Origin, Trust, parse_forwarded};
+use registry_auth::query::{MOST, parse_filter, write_filter};
 use registry_auth::tokens::{Claims, TOKEN_MAX, key_id, parse_form};
 use registry_core::auth::{Access, Action, SCOPE_ENTRIES_MAX, Scope};
 use registry_core::http::{Chunk, Operation, RemoteAddr, parse_range};
 use registry_core::manifest::{CHILDREN_MAX, ParsedManifest};
+use registry_core::store::collection::{Condition, Match};
 use registry_core::{Digest, Error, ErrorKind, NAME_MAX, RepositoryName, TAG_MAX, Tag};
 
 /// The body of one fuzz target.
@@ -32,6 +34,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("basic", basic),
     ("form", form),
     ("forwarded", forwarded),
+    ("query", query),
 ];
 
 /// A refusal is short, and can be written to a terminal or a log as it is.
@@ -245,5 +248,37 @@ pub fn forwarded(data: &[u8]) {
             "{text}"
         );
         assert_eq!(text.parse::<Origin>().ok(), Some(origin));
+    }
+}
+
+/// `q` in the first line and `sort` in the second, of a list of the management API: what is read can be written and read again,
+/// and a refusal is short.
+pub fn query(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let (q, sort) = text.split_once('\n').unwrap_or((text, ""));
+    let aliases = [("user_id", "id"), ("ProjectID", "project_id")];
+    let check = |message: &str| {
+        assert!(message.len() < 300, "{message}");
+        assert!(!message.chars().any(char::is_control), "{message:?}");
+    };
+    match registry_harbor::filter(q, &aliases) {
+        Ok(filter) => {
+            assert!(filter.0.len() <= MOST);
+            let has_words = |condition: &Condition| match &condition.test {
+                Match::Any(words) | Match::All(words) => !words.is_empty(),
+                _ => true,
+            };
+            // A list of nothing has no text.
+            if filter.0.iter().all(has_words) {
+                assert_eq!(parse_filter(&write_filter(&filter)), Ok(filter));
+            }
+        }
+        Err(message) => check(&message),
+    }
+    match registry_harbor::order(sort, &aliases) {
+        Ok(order) => assert!(order.len() <= MOST && order.iter().all(|part| !part.field.is_empty())),
+        Err(message) => check(&message),
     }
 }

@@ -81,6 +81,15 @@ impl Origin {
         self.scheme
     }
 
+    /// Its host, without its port, and without the brackets of an IPv6 address.
+    pub fn host(&self) -> &str {
+        let host = match self.authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => host,
+            _ => &self.authority,
+        };
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
     /// Its host, with its port if that is not the scheme's own.
     pub fn authority(&self) -> &str {
         &self.authority

@@ -75,6 +75,8 @@ pub(crate) struct Snapshots {
     projects: Cache<Box<str>, Slot<Option<ProjectView>>>,
     views: Cache<Box<str>, Slot<Visible>>,
     public: Mutex<Option<Slot<Visible>>>,
+    /// The id of a project that was found: read when another is not.
+    any_project: AtomicU64,
 }
 
 impl fmt::Debug for Snapshots {
@@ -108,6 +110,7 @@ impl Snapshots {
             projects: Cache::new(KEPT),
             views: Cache::new(VIEWS_KEPT),
             public: Mutex::new(None),
+            any_project: AtomicU64::new(1),
         }
     }
 
@@ -195,6 +198,16 @@ impl Snapshots {
             return Ok(known);
         }
         let found = self.tables.projects.by("name", name).await?;
+        match &found {
+            Some(row) => self.any_project.store(row.id, Ordering::Relaxed),
+            // As much work as for one that there is, so that the time does not tell who may not know.
+            None => drop(
+                self.tables
+                    .projects
+                    .get(self.any_project.load(Ordering::Relaxed))
+                    .await?,
+            ),
+        }
         let value = found.map(|row| ProjectView {
             id: row.id,
             public: row.value.public,

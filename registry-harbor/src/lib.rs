@@ -14,6 +14,42 @@
 //!   if its `Origin` is another than the registry's own, and bodies are JSON, which no form sends.
 //! - **What a caller may not know of** is answered as if it did not exist: with 401 to whoever did not say who they are, with 403 to
 //!   whoever did, and with 404 to administrators, who may know of everything.
+//!
+//! # Mounting it
+//!
+//! It stands beside the registry that it manages, with the same accounts, the same entrance and the same trust:
+//!
+//! ```
+//! use std::sync::Arc;
+//! # use bytes::Bytes;
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! use registry_auth::origin::Trust;
+//! use registry_auth::{Entrance, Tenants};
+//! use registry_core::http::{Body, Service};
+//! use registry_core::{Registry, Runtime};
+//! use registry_harbor::{About, Api, Health, Parts};
+//!
+//! # async fn answer(
+//! #     tenants: Tenants, entrance: Entrance, trust: Trust, health: Arc<dyn Health>, registry: Arc<dyn Registry>,
+//! #     runtime: Arc<dyn Runtime>, service: Service, request: Request<Full<Bytes>>,
+//! # ) -> Response<Body> {
+//! let api = Api::new(Parts {
+//!     tenants,
+//!     authenticator: entrance.authenticator(),
+//!     trust: Arc::new(trust),
+//!     health,
+//!     registry,
+//!     runtime,
+//!     about: About { version: "v2.16.0".to_owned(), read_only: false },
+//! });
+//! let registry = entrance.in_front_of(service);
+//! match Api::answers(request.uri().path()) {
+//!     true => api.handle(request).await,
+//!     false => registry.handle(request).await,
+//! }
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 mod api;

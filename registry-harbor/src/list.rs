@@ -105,27 +105,20 @@ pub fn filter(text: &str, aliases: &[Alias]) -> Result<Filter, String> {
     let mut filter = parse_filter(text).map_err(|why| format!("q: {why}"))?;
     for condition in &mut filter.0 {
         condition.field = called(std::mem::take(&mut condition.field), aliases);
-        if is_same(&condition.field, "creation_time") || is_same(&condition.field, "update_time") {
-            let time = |text: &mut String| -> Result<(), String> {
-                *text = moment(text).ok_or_else(|| {
-                    format!(
-                        "q: {} is a time such as 2026-11-22 10:30:00, and {text:?} is not",
-                        condition.field
-                    )
-                })?;
-                Ok(())
-            };
-            match &mut condition.test {
-                Match::Is(value) => time(value)?,
-                Match::Range(min, max) => [min, max].into_iter().flatten().try_for_each(time)?,
-                Match::Any(values) | Match::All(values) => values.iter_mut().try_for_each(time)?,
-                Match::Like(_) => {
-                    return Err(format!(
-                        "q: {} is a time, and has no part to look for",
-                        condition.field
-                    ));
-                }
-            }
+        let times = ["creation_time", "update_time"];
+        let Some(field) = times.into_iter().find(|time| is_same(time, &condition.field)) else {
+            continue;
+        };
+        let time = |text: &mut String| -> Result<(), String> {
+            let why = || format!("q: {field} is a time in UTC, such as 2026-11-22 10:30:00");
+            *text = moment(text).ok_or_else(why)?;
+            Ok(())
+        };
+        match &mut condition.test {
+            Match::Is(value) => time(value)?,
+            Match::Range(min, max) => [min, max].into_iter().flatten().try_for_each(time)?,
+            Match::Any(values) | Match::All(values) => values.iter_mut().try_for_each(time)?,
+            Match::Like(_) => return Err(format!("q: {field} is a time, and has no part to look for")),
         }
     }
     Ok(filter)

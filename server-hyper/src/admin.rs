@@ -2,9 +2,7 @@
 //! [`/control`](crate::control), which does. On a listener of its own.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -12,33 +10,23 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
 
 use crate::control::Endpoint;
 use crate::metrics::{self, Metrics};
+use crate::readiness::Readiness;
 use crate::server::Handle;
 use crate::stores::Stores;
-
-/// How long an answer about the stores is repeated, so that asking often costs no more commits.
-const REPEAT: Duration = Duration::from_secs(1);
-/// A store that takes longer than this for one small commit is not ready.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The operators' service, to be given to a [`Server`](crate::Server) of its own.
 #[derive(Clone)]
 pub struct Admin {
     metrics: Metrics,
     serving: Handle,
-    stores: Stores,
-    last: Arc<Mutex<Option<(Instant, Readiness)>>>,
+    readiness: Readiness,
     control: Option<Endpoint>,
     /// The certificate that clients are to trust, PEM.
     authority: Option<Bytes>,
 }
-
-/// Whether the stores can be worked with; if not, why.
-type Readiness = Result<(), String>;
 
 impl std::fmt::Debug for Admin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,8 +40,7 @@ impl Admin {
         Admin {
             metrics,
             serving,
-            stores,
-            last: Arc::default(),
+            readiness: Readiness::of(stores),
             control: None,
             authority: None,
         }
@@ -105,37 +92,12 @@ impl Admin {
                 response
             }
             "/readyz" if !self.serving.is_serving() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-            "/readyz" => match self.readiness().await {
+            "/readyz" => match self.readiness.ask().await {
                 Ok(()) => text(StatusCode::OK, "ready\n"),
                 Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
             },
             _ => text(StatusCode::OK, "alive\n"),
         }
-    }
-
-    async fn readiness(&self) -> Readiness {
-        let mut last = self.last.lock().await;
-        if let Some((at, readiness)) = &*last
-            && at.elapsed() < REPEAT
-        {
-            return readiness.clone();
-        }
-        let readiness = match timeout(PROBE_TIMEOUT, self.stores.probe()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                tracing::error!(
-                    error = error.as_ref() as &dyn std::error::Error,
-                    "the stores are not ready"
-                );
-                Err("the records cannot be written or read".to_owned())
-            }
-            Err(_) => Err(format!(
-                "the records did not answer within {} s",
-                PROBE_TIMEOUT.as_secs()
-            )),
-        };
-        *last = Some((Instant::now(), readiness.clone()));
-        readiness
     }
 }
 

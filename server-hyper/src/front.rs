@@ -1,16 +1,24 @@
 //! What stands between clients and the registry: who they are, and what they may.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use registry_auth::origin::Trust;
 use registry_auth::{
     CreatesProjects, Directory, Entered, Entrance, EntranceOptions, Htpasswd, StaticPolicy, Tenants,
 };
 use registry_core::Registry;
 use registry_core::auth::Authorizer;
-use registry_core::http::{Limits, Service};
+use registry_core::http::{Body, Limits, Service};
 use registry_core::wrappers::Authorized;
+use registry_harbor::{About, Api, Parts};
 
+use crate::readiness::Readiness;
 use crate::runtime::TokioRuntime;
 use crate::stores::Stores;
 
@@ -52,6 +60,7 @@ pub fn open(stores: &Stores, limits: Limits) -> Service {
 pub struct Front {
     registry: Arc<dyn Registry>,
     entrance: Arc<Entrance>,
+    api: Option<Api>,
 }
 
 impl std::fmt::Debug for Front {
@@ -61,11 +70,33 @@ impl std::fmt::Debug for Front {
 }
 
 impl Front {
-    /// With the accounts, projects and roles that are in the records.
+    /// With the accounts, projects and roles that are in the records, and the API that manages them.
     pub fn of_tenants(stores: &Stores, tenants: &Tenants, options: EntranceOptions) -> Self {
+        let trust = options.trust.clone();
         let registry = CreatesProjects::around(Arc::clone(&stores.registry), tenants.projects.clone());
         let accounts = Arc::new(tenants.accounts.clone());
-        Front::new(stores, registry, accounts, tenants.authorizer.clone(), options)
+        let front = Front::new(stores, registry, accounts, tenants.authorizer.clone(), options);
+        let api = front.api(stores, tenants, trust);
+        Front {
+            api: Some(api),
+            ..front
+        }
+    }
+
+    fn api(&self, stores: &Stores, tenants: &Tenants, trust: Trust) -> Api {
+        Api::new(Parts {
+            tenants: tenants.clone(),
+            authenticator: self.entrance.authenticator(),
+            trust: Arc::new(trust),
+            health: Arc::new(Readiness::of(stores.clone())),
+            registry: Arc::clone(&stores.registry),
+            runtime: TokioRuntime::shared(),
+            about: About {
+                // What is said of a Harbor, for clients that look whether they know this one.
+                version: format!("v2.16.0-berth-{}", env!("CARGO_PKG_VERSION")),
+                read_only: false,
+            },
+        })
     }
 
     /// With the users of a file, each of whom may everything; others may nothing.
@@ -98,13 +129,17 @@ impl Front {
         Front {
             registry: Arc::new(Authorized::around(registry, authorizer)),
             entrance: Arc::new(entrance),
+            api: None,
         }
     }
 
     /// Answers clients, who keep to these limits.
-    pub fn service(&self, limits: Limits) -> Entered {
+    pub fn service(&self, limits: Limits) -> FrontService {
         let registry = Service::new(Arc::clone(&self.registry), TokioRuntime::shared()).limits(limits);
-        self.entrance.in_front_of(registry)
+        FrontService {
+            registry: self.entrance.in_front_of(registry),
+            api: self.api.clone(),
+        }
     }
 
     /// The registry, as it answers whoever is known.
@@ -131,5 +166,46 @@ impl Front {
                 }
             }
         }
+    }
+}
+
+/// What clients talk to: the registry, the tokens for it, and the API that manages it. Cheap to clone; answers every request and
+/// never fails.
+#[derive(Clone, Debug)]
+pub struct FrontService {
+    registry: Entered,
+    api: Option<Api>,
+}
+
+impl FrontService {
+    /// Answers one request.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match &self.api {
+            Some(api) if Api::answers(request.uri().path()) => api.handle(request).await,
+            _ => self.registry.handle(request).await,
+        }
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for FrontService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.handle(request).await) })
     }
 }

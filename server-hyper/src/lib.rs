@@ -15,6 +15,8 @@ pub mod metrics;
 mod observe;
 #[cfg(feature = "omit-sync")]
 pub mod omission;
+pub mod outgoing;
+mod readiness;
 mod runtime;
 mod scrub;
 #[cfg(target_os = "linux")]
@@ -26,7 +28,7 @@ pub mod tls;
 pub mod trust;
 mod wrong_protocol;
 
-pub use front::Front;
+pub use front::{Front, FrontService};
 pub use observe::RequestBody;
 pub use runtime::TokioRuntime;
 pub use server::{Builder, Handle, Limits, Server, Stopped};

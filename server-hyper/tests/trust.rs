@@ -423,3 +423,38 @@ fn where_there_is_nothing_to_trust_it_says_so_and_what_to_do() {
         "{said:?}"
     );
 }
+
+#[tokio::test]
+async fn the_admin_listener_hands_the_authority_out_and_a_check_says_what_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let tls = ["--tls-self-signed", "--set", "tls.names=registry.example"];
+    let check = || {
+        let begin = [
+            "check",
+            "--allow-anonymous",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            data.to_str().unwrap(),
+        ];
+        run(&[&begin[..], &tls].concat()).well().out
+    };
+    let before = check();
+    assert!(
+        before.contains("TLS: a certificate authority would be made"),
+        "{before}"
+    );
+    assert!(before.contains("listens at: https://127.0.0.1:0"), "{before}");
+    assert!(!data.exists(), "a check makes nothing");
+    let server = Serving::start(&data, &tls);
+    let (status, handed) = support::soon(support::ask(server.admin, "/ca.pem")).await;
+    assert_eq!(status, 200);
+    assert_eq!(handed, fs::read_to_string(data.join("tls/ca.pem")).unwrap());
+    let after = check();
+    assert!(after.contains("TLS: signed by CN=berth CA "), "{after}");
+    assert!(
+        after.contains("registry.example") && after.contains("good until"),
+        "{after}"
+    );
+}

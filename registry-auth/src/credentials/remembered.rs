@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
@@ -14,7 +13,6 @@ use ring::rand::SystemRandom;
 use super::authorization::Credentials;
 use crate::directory::{Directory, Verified};
 use crate::limits::LoginLimits;
-use crate::tokens::STATE_FRESH;
 
 /// How long a login is remembered, if its account does not change before.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(60);
@@ -25,8 +23,9 @@ const REMEMBERED_MAX: usize = 16_384;
 /// Finds out whether a name and a secret are an account's.
 ///
 /// A success is remembered under a hash of both, keyed with what only this process knows; a failure is not. A
-/// remembered login ends when the stamp of its account changes. What is not remembered counts against the
-/// [limits](LoginLimits); of several that ask the same at once, one finds out for all.
+/// remembered login ends as soon as the directory tells that the stamp of its account has changed: a token for what it proved then
+/// would be worth nothing. What is not remembered counts against the [limits](LoginLimits); of several that ask the same at
+/// once, one finds out for all.
 pub struct Logins {
     directory: Arc<dyn Directory>,
     runtime: Arc<dyn Runtime>,
@@ -38,8 +37,6 @@ pub struct Logins {
 struct Remembered {
     verified: Verified,
     since: Timestamp,
-    /// When the account's stamp was last looked at.
-    looked: AtomicU64,
 }
 
 impl Logins {
@@ -82,7 +79,6 @@ impl Logins {
                 let _replaced_meanwhile = guard.insert(Arc::new(Remembered {
                     verified: verified.clone(),
                     since: now,
-                    looked: AtomicU64::new(now.0),
                 }));
             }
             return Ok(verified);
@@ -102,16 +98,8 @@ impl Logins {
         if now < known.since || known.since + REMEMBERED_FOR <= now {
             return Ok(false);
         }
-        let looked = Timestamp(known.looked.load(Ordering::Relaxed));
-        if looked <= now && now < looked + STATE_FRESH {
-            return Ok(true);
-        }
         let stamp = self.directory.subject(&known.verified.subject).await?;
-        let same = stamp == Some(known.verified.stamp);
-        if same {
-            known.looked.store(now.0, Ordering::Relaxed);
-        }
-        Ok(same)
+        Ok(stamp == Some(known.verified.stamp))
     }
 }
 

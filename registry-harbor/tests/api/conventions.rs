@@ -238,3 +238,35 @@ fn it_is_a_tower_service() {
     let response = block_on(api.call(request)).unwrap();
     assert_eq!(response.status(), 200);
 }
+
+/// What the house looks for in each reply, with a secret of every kind to be found.
+#[test]
+fn no_reply_has_a_secret_but_the_one_that_makes_it() {
+    let house = House::new();
+    house.project("team", false);
+    let pull = json!({"kind": "project", "namespace": "team", "access": [{"resource": "repository", "action": "pull"}]});
+    let robot = json!({"name": "ci", "level": "system", "duration": -1, "permissions": [pull]});
+    let made = house.post("admin", "/robots", robot);
+    assert!(made.text.contains("berth_"));
+    let token = house.post("admin", "/users/current/tokens", json!({"name": "laptop"}));
+    assert!(token.text.contains("berth_"));
+    let paths = [
+        "/users",
+        "/users/1",
+        "/users/current",
+        "/robots",
+        &format!("/robots/{}", made.id()),
+        "/users/current/tokens",
+        &format!("/users/1/tokens/{}", token.id()),
+        "/projects",
+        "/projects/team",
+        "/projects/team/members",
+        "/systeminfo",
+    ];
+    for path in paths {
+        let shown = house.get("admin", path).is(200);
+        assert!(shown.text.len() > 2, "{path}");
+    }
+    let twice = json!({"username": "admin", "password": super::house::PASSWORD});
+    house.post("admin", "/users", twice).is(409);
+}

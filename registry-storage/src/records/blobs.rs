@@ -1,15 +1,20 @@
 //! Blobs: who they belong to, leases, mounting, publishing.
 
 use bytes::Bytes;
+use registry_core::auth::Visible;
 use registry_core::store::{BlobRecord, BlobState, Content, Entry, Location, Mark, Txn, UploadClaim};
 use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{BlobInfo, Context, Digest, Error, MountFrom, RepositoryName, Result, Timestamp, error};
 
-use super::values::{MARK, V1, encode};
+use super::values::{MARK, V1, decode, encode};
 use super::{Attempt, Records, Repository, keys, known, values};
 
 /// Most repositories looked at to find one from which a caller may mount without saying which.
 const MOUNT_CANDIDATES: usize = 1000;
+
+/// The same for a caller who does not see all of them. Each that finds none pays for so many, as the time would tell how many hold
+/// the blob where the caller may not look.
+const MOUNT_CANDIDATES_SOME_HIDDEN: usize = 16;
 
 /// Why a blob belongs to a repository: the record that says so.
 pub(super) struct Belonging {
@@ -33,6 +38,22 @@ impl Belonging {
 impl Records {
     pub(super) async fn find_blob(&self, digest: &Digest) -> Result<Option<(values::Blob, Entry)>> {
         self.get(&keys::blob(digest)).await
+    }
+
+    /// A blob that belongs somewhere, by what `belonging` finds. It is looked for also if there is no such blob, and what the record says is
+    /// read only if it was found: the time would tell whether there is one where the caller may not look (CVE-2024-39897).
+    async fn find_belonging(
+        &self,
+        digest: &Digest,
+        belonging: impl Future<Output = Result<Option<Belonging>>>,
+    ) -> Result<Option<(values::Blob, Entry, Belonging)>> {
+        let key = keys::blob(digest);
+        let entry = self.entry(&key).await?;
+        let belonging = belonging.await?;
+        match (entry, belonging) {
+            (Some(entry), Some(belonging)) => Ok(Some((decode(&key, &entry)?, entry, belonging))),
+            _ => Ok(None),
+        }
     }
 
     /// Why the blob belongs to the repository, if it does: an edge there, or an unexpired lease.
@@ -160,14 +181,14 @@ impl Records {
         }
         let of_name = self.kv().mark(&keys::repository(name.as_str()));
         let repository = self.known(name).await?;
-        // A condemned one belongs nowhere, even if a lease of its next life is found below: its bytes may go any time.
         let of_blob = self.kv().mark(&keys::blob(digest));
-        let found = self.find_blob(digest).await?;
-        let Some((blob, entry)) = found.filter(|(blob, _)| blob.state == BlobState::Live) else {
-            return Err(error::blob_unknown(digest));
+        let belonging = async {
+            let now = self.clock().await?;
+            self.belonging(&repository.id, digest, now).await
         };
-        let now = self.clock().await?;
-        let Some(belonging) = self.belonging(&repository.id, digest, now).await? else {
+        let found = self.find_belonging(digest, belonging).await?;
+        // A condemned one belongs nowhere, even if a lease of its next life was found: its bytes may go any time.
+        let Some((blob, entry, belonging)) = found.filter(|(blob, ..)| blob.state == BlobState::Live) else {
             return Err(error::blob_unknown(digest));
         };
         if blob.suspect {
@@ -212,12 +233,10 @@ impl Records {
         let of_name = self.kv().mark(&keys::repository(name.as_str()));
         let repository = self.known(name).await?;
         let of_blob = self.kv().mark(&keys::blob(digest));
-        let found = self.find_blob(digest).await?.filter(|(blob, _)| !blob.suspect);
-        let Some((blob, entry)) = found else {
-            return Err(error::blob_unknown(digest));
-        };
         let now = self.clock().await?;
-        let Some(belonging) = self.belonging(&repository.id, digest, now).await? else {
+        let belonging = self.belonging(&repository.id, digest, now);
+        let found = self.find_belonging(digest, belonging).await?;
+        let Some((blob, entry, belonging)) = found.filter(|(blob, ..)| !blob.suspect) else {
             return Err(error::blob_unknown(digest));
         };
         if self.is_told(&repository.id, digest, &blob, Some(&belonging), now) {
@@ -268,18 +287,17 @@ impl Records {
         from: &MountFrom,
     ) -> Result<Attempt<Option<BlobRecord>>> {
         let now = self.clock().await?;
-        let found = self.find_blob(digest).await?.filter(|(blob, _)| !blob.suspect);
-        let Some((blob, entry)) = found else {
-            return Ok(Attempt::Done(None));
+        let source = async {
+            match from {
+                MountFrom::Repository(source) => match self.lookup(source).await? {
+                    Some(source) => self.belonging(&source.id, digest, now).await,
+                    None => Ok(None),
+                },
+                MountFrom::Anywhere => self.visible_source(ctx, digest, now).await,
+            }
         };
-        let source = match from {
-            MountFrom::Repository(source) => match self.lookup(source).await? {
-                Some(source) => self.belonging(&source.id, digest, now).await?,
-                None => None,
-            },
-            MountFrom::Anywhere => self.visible_source(ctx, digest, now).await?,
-        };
-        let Some(source) = source else {
+        let found = self.find_belonging(digest, source).await?;
+        let Some((blob, entry, source)) = found.filter(|(blob, ..)| !blob.suspect) else {
             return Ok(Attempt::Done(None));
         };
         let repository = self.known_or_new(name).await?;
@@ -302,14 +320,42 @@ impl Records {
         )
     }
 
-    /// A repository that the caller may see and to which the blob belongs: by an edge, else by a lease.
+    /// A repository that the caller may see and to which the blob belongs: by an edge, else by a lease. To find none takes as
+    /// long whoever else it belongs to.
     async fn visible_source(
         &self,
         ctx: &Context,
         digest: &Digest,
         now: Timestamp,
     ) -> Result<Option<Belonging>> {
-        let mut candidates = MOUNT_CANDIDATES;
+        match &ctx.visible {
+            Visible::All => self.source_among(MOUNT_CANDIDATES, ctx, digest, now).await,
+            // What a token names.
+            Visible::Only { names, prefixes } if prefixes.is_empty() => {
+                for name in names.iter().take(MOUNT_CANDIDATES) {
+                    if let Some(source) = self.lookup(name).await?
+                        && let Some(belonging) = self.belonging(&source.id, digest, now).await?
+                    {
+                        return Ok(Some(belonging));
+                    }
+                }
+                Ok(None)
+            }
+            Visible::Only { .. } => {
+                self.source_among(MOUNT_CANDIDATES_SOME_HIDDEN, ctx, digest, now)
+                    .await
+            }
+        }
+    }
+
+    /// The same, among the first so many repositories to which the blob belongs.
+    async fn source_among(
+        &self,
+        mut candidates: usize,
+        ctx: &Context,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> Result<Option<Belonging>> {
         for (table, mut after) in [
             (keys::edges(digest), None),
             (keys::leases(digest), Some(keys::leases_ending(digest, now))),
@@ -339,7 +385,29 @@ impl Records {
                 });
             }
         }
+        if ctx.visible != Visible::All {
+            self.look_in_vain(candidates, ctx, digest).await?;
+        }
         Ok(None)
+    }
+
+    /// What it takes to look at so many more repositories to which a blob belongs, done to whatever repository there is.
+    async fn look_in_vain(&self, candidates: usize, ctx: &Context, digest: &Digest) -> Result<()> {
+        let (all, mut after) = (keys::named(""), None::<String>);
+        for _ in 0..candidates {
+            let (key, _) = match self.scan(&all, after.as_deref(), 1).await?.pop() {
+                Some(found) => found,
+                None => match self.scan(&all, None, 1).await?.pop() {
+                    Some(first) => first,
+                    None => return Ok(()),
+                },
+            };
+            let id = key[all.len()..].split('/').next().unwrap_or_default();
+            let _lease = keys::parse_lease(digest, &key);
+            let _seen = self.is_visible(ctx, id).await?;
+            after = Some(format!("{all}{id}~"));
+        }
+        Ok(())
     }
 
     /// Whether the caller may see the repository that has this id; one that was deleted has no name to be seen by.

@@ -19,6 +19,6 @@ pub use choices::{AdminListen, Durability, Level, LogFormat};
 pub use explain::{ConfigError, Problem, Source};
 pub use node::Node;
 pub use schema::{CollectorConfig, Config, LimitsConfig, LogConfig};
-pub use sources::{CONTROL_TOKEN, Flag, Loaded, load};
+pub use sources::{CONTROL_TOKEN, Flag, Loaded, PASSWORD, SERVER, USERNAME, load};
 pub use tls::{TlsConfig, certificates_in};
 pub use value::{Kind, Value};

@@ -17,14 +17,20 @@ const PREFIX: &str = "BERTH_";
 const CONFIG: &str = "BERTH_CONFIG";
 /// The variable that holds the token with which commands talk to a server; it is no key either.
 pub const CONTROL_TOKEN: &str = "BERTH_CONTROL_TOKEN";
+/// The variables that say which server commands ask, and as whom; no keys either.
+pub const SERVER: &str = "BERTH_SERVER";
+/// The name to log in with there.
+pub const USERNAME: &str = "BERTH_USERNAME";
+/// The password.
+pub const PASSWORD: &str = "BERTH_PASSWORD";
 /// Variables that are no keys of the configuration.
 const OTHERS: [&str; 6] = [
     CONFIG,
     CONTROL_TOKEN,
     registry_auth::ADMIN_PASSWORD,
-    "BERTH_SERVER",
-    "BERTH_USERNAME",
-    "BERTH_PASSWORD",
+    SERVER,
+    USERNAME,
+    PASSWORD,
 ];
 
 /// A value given as a flag.

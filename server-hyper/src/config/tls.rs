@@ -125,9 +125,17 @@ impl Config {
 
     /// The names of a certificate that berth makes.
     fn wanted_names(&self) -> Wanted {
+        let mut given = self.tls.names.clone();
+        // Clients that are sent there for a token compare that name too.
+        given.extend(
+            self.trust
+                .external
+                .as_ref()
+                .and_then(|external| external.host().parse().ok()),
+        );
         Wanted {
             listen: self.listen.clone(),
-            given: self.tls.names.clone(),
+            given,
         }
     }
 }

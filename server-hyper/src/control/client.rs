@@ -3,37 +3,21 @@
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde::de::DeserializeOwned;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::line::{Line, answer};
 use super::{Request, Token, socket};
+use crate::outgoing::{AddressError, Clear, agent};
 use crate::stores::Stores;
-
-/// Longest that a server over the network may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// Why a registry gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address is none that can be asked.
-    #[error("{0}")]
-    Address(String),
-    /// The certificates to trust cannot be read.
-    #[error("{file}: {why}")]
-    Certificates {
-        /// Where they should be.
-        file: String,
-        /// Why not.
-        why: String,
-    },
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// The server cannot be reached, or its answer broke off.
     #[error("the server cannot be asked: {0}")]
     Unreachable(String),
@@ -110,38 +94,9 @@ impl Client {
     /// # Errors
     /// If the address is none, or would send the token readable to another machine; or for the file.
     pub fn at(url: &str, token: Token, authority: Option<&Path>) -> Result<Self, ClientError> {
-        let uri: http::Uri = url
-            .parse()
-            .map_err(|why| ClientError::Address(format!("{url:?} is no address: {why}")))?;
-        let roots = match (uri.scheme_str(), uri.host()) {
-            (Some("https"), Some(_)) => Some(roots(authority)?),
-            (Some("http"), Some(host)) if is_loopback(host) => None,
-            (Some("http"), Some(_)) => {
-                return Err(ClientError::Address(format!(
-                    "{url}: to another machine only over https: the token could be read on its way"
-                )));
-            }
-            _ => {
-                return Err(ClientError::Address(format!(
-                    "{url:?} is no address of a server, such as http://127.0.0.1:5001"
-                )));
-            }
-        };
-        let mut config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            // Nowhere else may the token go.
-            .max_redirects(0)
-            .proxy(None)
-            .timeout_connect(Some(CONNECT));
-        if let Some(roots) = roots {
-            let tls = TlsConfig::builder()
-                .root_certs(roots)
-                .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-                .build();
-            config = config.tls_config(tls);
-        }
+        let agent = agent(url, authority, Clear::Loopback)?;
         Ok(Client(Way::Http {
-            agent: Box::new(config.build().into()),
+            agent: Box::new(agent),
             url: format!("{}/control", url.trim_end_matches('/')),
             token,
         }))
@@ -228,38 +183,4 @@ fn last(line: Line) -> Result<serde_json::Value, ClientError> {
 
 fn broken_off() -> ClientError {
     ClientError::Unreachable("its answer broke off".to_owned())
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse()
-            .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
-}
-
-/// What is trusted: the certificates in a file, else those that the system trusts.
-fn roots(authority: Option<&Path>) -> Result<RootCerts, ClientError> {
-    let certificates: Vec<CertificateDer<'static>> = match authority {
-        Some(file) => {
-            let failed = |why: String| ClientError::Certificates {
-                file: file.display().to_string(),
-                why,
-            };
-            let read = CertificateDer::pem_file_iter(file)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|why| failed(why.to_string()))?;
-            if read.is_empty() {
-                return Err(failed("holds no certificate".to_owned()));
-            }
-            read
-        }
-        // Some of the system's may be unreadable; the others count.
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    let certificates: Vec<_> = certificates
-        .iter()
-        .map(|der| Certificate::from_der(der).to_owned())
-        .collect();
-    Ok(RootCerts::new_with_certs(&certificates))
 }

@@ -86,7 +86,7 @@ impl Own {
             None => Found::default(),
         };
         let authority = match (found.authority, directory) {
-            (FoundAuthority::Whole(authority), _) => authority,
+            (FoundAuthority::Whole(authority), _) => *authority,
             (FoundAuthority::KeyAlone(key), directory) => {
                 let authority = Authority::with_key(&key, now)
                     .map_err(|error| refused(directory, AUTHORITY_KEY, error))?;
@@ -269,7 +269,7 @@ enum FoundAuthority {
     Nothing,
     /// Making it ended before there was a certificate, or that was lost.
     KeyAlone(Zeroizing<String>),
-    Whole(Authority),
+    Whole(Box<Authority>),
 }
 
 impl Found {
@@ -284,7 +284,7 @@ impl Found {
                     };
                     refused(Some(directory), name, error)
                 })?;
-                FoundAuthority::Whole(authority)
+                FoundAuthority::Whole(Box::new(authority))
             }
             (None, Some(key)) => FoundAuthority::KeyAlone(key),
             (None, None) => FoundAuthority::Nothing,

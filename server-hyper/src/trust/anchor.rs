@@ -24,7 +24,7 @@ pub enum Anchor {
         /// The certificate, PEM.
         pem: String,
         /// What it says.
-        inspected: Inspected,
+        inspected: Box<Inspected>,
         /// The SHA-256 of its DER, in hexadecimal: by this it can be compared over another way.
         fingerprint: String,
     },
@@ -138,7 +138,7 @@ impl Anchor {
         Anchor::Certificate {
             fingerprint: Digest::sha256(&certificate.der).hex(),
             pem: certificate.pem,
-            inspected: certificate.inspected,
+            inspected: Box::new(certificate.inspected),
         }
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod api;
 mod backup;
 mod certificate;
 mod check;
@@ -10,13 +11,18 @@ mod gc;
 mod keys;
 mod place;
 mod progress;
+mod project;
 mod restore;
+mod robot;
 mod scrub;
 mod serve;
 mod settings;
+mod terminal;
+mod token;
 mod trash;
 mod trust;
 mod undo;
+mod user;
 mod version;
 
 use std::process::ExitCode;
@@ -39,9 +45,12 @@ static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[command(after_help = "Examples:
   berth serve                              serve ./data at 127.0.0.1:5000, to who has an account
   berth serve --config /etc/berth.toml     serve as a file says
-  berth serve --allow-anonymous --tls-self-signed     with TLS, by a certificate that berth makes
+  berth serve --tls-self-signed            serve with TLS, by a certificate that berth makes
   berth trust --data /srv/berth            say how clients come to trust that
   berth check --config /etc/berth.toml     say what that would do, and whether it can
+  berth user create alice --generate       make an account, and print its password once
+  berth project create shop                make a project, for repositories such as shop/web
+  berth robot create ci --project shop     make an account for a program
   berth backup --data /srv/berth /mnt/b    back it up, while it serves
   berth restore /mnt/b --data /srv/new     make a registry out of that
   berth fsck --deep --data /srv/berth      look at every record and every byte, while it serves
@@ -82,6 +91,14 @@ enum Command {
     Keys(keys::Keys),
     /// Say how clients come to trust the registry's certificate: docker, containerd, podman, Kubernetes, curl.
     Trust(trust::Trust),
+    /// Make users, and say what they may.
+    User(user::Users),
+    /// Make projects, and say who may what in them.
+    Project(project::Projects),
+    /// Make accounts for programs.
+    Robot(robot::Robots),
+    /// Make access tokens for yourself.
+    Token(token::Tokens),
     /// Print the version.
     Version(version::Version),
 }
@@ -101,6 +118,10 @@ fn main() -> ExitCode {
         Command::Rollback(rollback) => undo::roll_back(&rollback),
         Command::Keys(keys) => keys::run(&keys),
         Command::Trust(trust) => trust::run(&trust),
+        Command::User(users) => user::run(&users),
+        Command::Project(projects) => project::run(&projects),
+        Command::Robot(robots) => robot::run(&robots),
+        Command::Token(tokens) => token::run(&tokens),
         Command::Version(version) => version::run(&version),
     }
 }

@@ -152,6 +152,15 @@ pub(crate) fn duration(time: Duration) -> String {
 
 /// Rows of text as columns: the first to the left, the others to the right.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    columns(rows, |column| column > 0)
+}
+
+/// Rows of text as columns, all to the left.
+pub(crate) fn listing(rows: &[Vec<String>]) -> String {
+    columns(rows, |_| false)
+}
+
+fn columns(rows: &[Vec<String>], to_the_right: impl Fn(usize) -> bool) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -164,9 +173,9 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
             .iter()
             .zip(&widths)
             .enumerate()
-            .map(|(column, (cell, &width))| match column {
-                0 => format!("{cell:<width$}"),
-                _ => format!("{cell:>width$}"),
+            .map(|(column, (cell, &width))| match to_the_right(column) {
+                false => format!("{cell:<width$}"),
+                true => format!("{cell:>width$}"),
             })
             .collect();
         text.push_str(cells.join("  ").trim_end());
@@ -210,6 +219,10 @@ mod tests {
         assert_eq!(
             table(&[row(["blobs", "7"]), row(["a/b", "1000"])]),
             "blobs     7\na/b    1000\n"
+        );
+        assert_eq!(
+            listing(&[row(["NAME", "ROLE"]), row(["a/b", "1"])]),
+            "NAME  ROLE\na/b   1\n"
         );
     }
 

@@ -1,6 +1,5 @@
 //! `berth trash`.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -9,6 +8,7 @@ use registry_core::{Digest, RepositoryName, Timestamp};
 use server_hyper::control::{Client, InTrash, Line, Listed, Request};
 
 use crate::place::{EXIT_CODES, Place};
+use crate::terminal;
 use crate::undo::{end, sentence};
 
 #[derive(Args)]
@@ -244,17 +244,12 @@ fn things(count: usize) -> String {
 
 /// Whether whoever sits at the terminal wants it.
 fn may(count: usize) -> bool {
-    if !stdin().is_terminal() || !stderr().is_terminal() {
+    if !terminal::is_there() {
         eprintln!(
             "berth: {} would go for good; to let them go, add --yes",
             things(count)
         );
         return false;
     }
-    eprint!("Let {} go for good? [y/N] ", things(count));
-    let mut answer = String::new();
-    let read = stderr()
-        .flush()
-        .and_then(|()| stdin().lock().read_line(&mut answer));
-    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    terminal::agrees(&format!("Let {} go for good?", things(count)))
 }

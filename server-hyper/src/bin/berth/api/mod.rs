@@ -1,0 +1,14 @@
+//! The management API, as its commands ask it.
+
+pub(crate) mod client;
+mod docker;
+pub(crate) mod find;
+pub(crate) mod login;
+pub(crate) mod password;
+pub(crate) mod permissions;
+pub(crate) mod show;
+mod shown;
+
+pub(crate) use client::{Client, path};
+pub(crate) use login::Login;
+pub(crate) use show::Form;
