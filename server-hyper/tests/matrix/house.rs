@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -14,15 +13,14 @@ use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use registry_auth::limits::{Rate, Rates};
 use registry_auth::secret::Secret;
-use registry_auth::{Argon2id, Entered, Entrance, EntranceOptions, Settings, Tenants, User};
+use registry_auth::{Argon2id, Entrance, EntranceOptions, Settings, Tenants, User};
 use registry_core::http::Service;
 use registry_core::store::Lifetimes;
 use registry_core::store::Stamp;
 use registry_core::store::collection::Collection;
 use registry_core::{Digest, Runtime, Timestamp};
-use registry_harbor::{About, Api, Component, Health, Parts};
 use serde_json::{Value, json};
-use server_hyper::{Front, Stores, TokioRuntime};
+use server_hyper::{Front, FrontService, Stores, TokioRuntime};
 
 use super::people::{PASSWORD, new_user, people, revoke};
 use super::who::{INSIDE, Login, OUTSIDE, Place, SHARED, THEIRS};
@@ -105,8 +103,7 @@ pub(crate) enum When {
 
 pub(crate) struct House {
     pub(crate) tenants: Tenants,
-    front: Entered,
-    management: Api,
+    front: FrontService,
     users: Collection<User>,
     /// The ids of the users that there were at first.
     ids: HashMap<&'static str, u64>,
@@ -161,17 +158,7 @@ impl House {
         let (tenants, _) = at(None).await;
         let (secrets, ids) = people(&first).await;
         let front = Front::of_tenants(&stores, &tenants, options());
-        let management = Api::new(Parts {
-            tenants: tenants.clone(),
-            authenticator: front.entrance().authenticator(),
-            trust: Arc::default(),
-            health: Arc::new(Healthy),
-            registry: Arc::clone(&stores.registry),
-            runtime: TokioRuntime::shared(),
-            about: About::default(),
-        });
         let house = House {
-            management,
             users: Collection::new(Arc::clone(stores.kv())),
             ids,
             front: front.service(Default::default()),
@@ -211,10 +198,7 @@ impl House {
     }
 
     pub(crate) async fn ask(&self, request: Asked) -> Answer {
-        match Api::answers(request.uri().path()) {
-            true => whole(self.management.handle(request).await).await,
-            false => whole(self.front.handle(request).await).await,
-        }
+        whole(self.front.handle(request).await).await
     }
 
     /// What changes with whatever is written to accounts and projects.
@@ -325,15 +309,6 @@ impl House {
     /// Takes from some what they had.
     pub(crate) async fn revoke(&self) {
         revoke(&self.tenants).await;
-    }
-}
-
-struct Healthy;
-
-#[async_trait]
-impl Health for Healthy {
-    async fn components(&self) -> Vec<Component> {
-        Vec::new()
     }
 }
 
