@@ -12,7 +12,7 @@ use registry_auth::credentials::Credentials;
 use registry_auth::origin::{Origin, Trust, parse_forwarded};
 use registry_auth::query::{MOST, parse_filter, write_filter};
 use registry_auth::tokens::{Claims, TOKEN_MAX, key_id, parse_form};
-use registry_core::auth::{Access, Action, SCOPE_ENTRIES_MAX, Scope};
+use registry_core::auth::{Access, Action, CHALLENGE_MAX, Challenge, SCOPE_ENTRIES_MAX, Scope};
 use registry_core::http::{Chunk, Operation, RemoteAddr, parse_range};
 use registry_core::manifest::{CHILDREN_MAX, ParsedManifest};
 use registry_core::store::collection::{Condition, Match};
@@ -35,6 +35,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("form", form),
     ("forwarded", forwarded),
     ("query", query),
+    ("challenge", challenge),
 ];
 
 /// A refusal is short, and can be written to a terminal or a log as it is.
@@ -281,4 +282,25 @@ pub fn query(data: &[u8]) {
         Ok(order) => assert!(order.len() <= MOST && order.iter().all(|part| !part.field.is_empty())),
         Err(message) => check(&message),
     }
+}
+
+/// The value of a `WWW-Authenticate`: what is read of it is not longer than it, and holds nothing that would end a line.
+pub fn challenge(data: &[u8]) {
+    let Ok(header) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Some((challenge, scope)) = Challenge::parse(header) else {
+        return;
+    };
+    assert!(header.len() <= CHALLENGE_MAX);
+    let texts = match challenge {
+        Challenge::Basic { realm } => [realm, String::new(), scope],
+        Challenge::Bearer { realm, service } => [realm, service, scope],
+    };
+    let length: usize = texts.iter().map(String::len).sum();
+    assert!(length <= header.len(), "{length} bytes of {}", header.len());
+    assert!(
+        !texts.iter().any(|text| text.contains(['\r', '\n', '\0'])),
+        "{texts:?}"
+    );
 }

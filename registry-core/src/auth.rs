@@ -4,6 +4,7 @@
 //! reach. Both know nothing of HTTP bodies or of stores; [`Authorized`](crate::wrappers::Authorized) asks the
 //! second before each operation.
 
+mod challenge;
 mod first_of;
 mod scope;
 
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use crate::error::Result;
 use crate::name::RepositoryName;
 
+pub use challenge::{CHALLENGE_MAX, Challenge, TokenProblem};
 pub use first_of::FirstOf;
 pub use scope::{Actions, SCOPE_ENTRIES_MAX, SCOPE_TEXT_MAX, Scope};
 
@@ -203,62 +205,6 @@ impl<A: Authorizer + ?Sized> Authorizer for Arc<A> {
     }
 }
 
-/// How a client is told to identify itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Challenge {
-    /// HTTP Basic.
-    Basic {
-        /// Shown to people by their client.
-        realm: String,
-    },
-    /// A bearer token from a token endpoint; the service adds the scope of the refused operation.
-    Bearer {
-        /// URL of the token endpoint.
-        realm: String,
-        /// The audience of the tokens.
-        service: String,
-    },
-}
-
-/// What is wrong with a token that was sent, in the words of RFC 6750, section 3.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenProblem {
-    /// It is not valid, or no longer.
-    Invalid,
-    /// It does not open what is asked for.
-    InsufficientScope,
-}
-
-impl TokenProblem {
-    const fn as_str(self) -> &'static str {
-        match self {
-            TokenProblem::Invalid => "invalid_token",
-            TokenProblem::InsufficientScope => "insufficient_scope",
-        }
-    }
-}
-
-impl Challenge {
-    /// The value of `WWW-Authenticate` for an operation that needs `accesses`, sent with a token that has this
-    /// `problem`. Always one challenge: clients misread several in one header.
-    pub fn header(&self, accesses: &[Access], problem: Option<TokenProblem>) -> String {
-        match self {
-            Challenge::Basic { realm } => format!("Basic realm=\"{realm}\""),
-            Challenge::Bearer { realm, service } => {
-                let mut header = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
-                let scope: Scope = accesses.iter().collect();
-                if !scope.is_empty() {
-                    header.push_str(&format!(",scope=\"{scope}\""));
-                }
-                if let Some(problem) = problem {
-                    header.push_str(&format!(",error=\"{}\"", problem.as_str()));
-                }
-                header
-            }
-        }
-    }
-}
-
 /// What the head of a request proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authenticated {
@@ -313,32 +259,6 @@ impl Authenticator for Anyone {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_challenge_names_every_scope_once() {
-        let name: RepositoryName = "a/b".parse().unwrap();
-        let other: RepositoryName = "c/d".parse().unwrap();
-        let accesses = [
-            Access::Repository(name.clone(), Action::Pull),
-            Access::Repository(name.clone(), Action::Push),
-            Access::Repository(name, Action::Pull),
-            Access::Repository(other, Action::Pull),
-            Access::Catalog,
-        ];
-        let bearer = Challenge::Bearer {
-            realm: "https://r/t".to_owned(),
-            service: "r".to_owned(),
-        };
-        assert_eq!(
-            bearer.header(&accesses, Some(TokenProblem::InsufficientScope)),
-            "Bearer realm=\"https://r/t\",service=\"r\",scope=\"repository:a/b:pull,push repository:c/d:pull \
-             registry:catalog:*\",error=\"insufficient_scope\""
-        );
-        assert_eq!(
-            bearer.header(&[], None),
-            "Bearer realm=\"https://r/t\",service=\"r\""
-        );
-    }
 
     #[test]
     fn what_two_views_have_in_common_is_what_both_contain() {
