@@ -1,12 +1,9 @@
 //! Logging in, put together.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use registry_core::Runtime;
 use registry_core::auth::{Authenticator, Authorizer, FirstOf};
@@ -133,21 +130,4 @@ impl Entered {
     }
 }
 
-impl<B> tower_service::Service<Request<B>> for Entered
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let entered = self.clone();
-        Box::pin(async move { Ok(entered.handle(request).await) })
-    }
-}
+registry_core::tower_service!(Entered);

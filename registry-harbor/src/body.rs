@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{Either, select};
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use http::request::Parts as Head;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use registry_core::Runtime;
+use registry_core::http::{is_of_type, read_small};
 use serde::de::DeserializeOwned;
 
 use crate::refusal::Refusal;
@@ -24,32 +22,12 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let collected = std::pin::pin!(Limited::new(body, BODY_MAX).collect());
-    match select(collected, runtime.sleep(BODY_TIME)).await {
-        Either::Left((Ok(body), _)) => Ok(body.to_bytes()),
-        Either::Left((Err(why), _)) if why.is::<LengthLimitError>() => Err(Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is longer than {BODY_MAX} bytes"),
-        )),
-        Either::Left((Err(_), _)) => Err(Refusal::invalid("the body did not arrive whole")),
-        Either::Right(_) => Err(Refusal::new(
-            StatusCode::REQUEST_TIMEOUT,
-            format!("the body did not arrive within {} seconds", BODY_TIME.as_secs()),
-        )),
-    }
+    Ok(read_small(body, BODY_MAX, BODY_TIME, runtime).await?)
 }
 
 /// What a body says. A refusal says where it went wrong and repeats nothing, since it may be a secret.
 pub(crate) fn parse<T: DeserializeOwned>(head: &Head, body: &[u8]) -> Result<T, Refusal> {
-    let content_type = head
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = content_type
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default()
-        .trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
+    if !is_of_type(&head.headers, "application/json") {
         return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "the body is JSON: send it with Content-Type: application/json",

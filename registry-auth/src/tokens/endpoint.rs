@@ -1,21 +1,17 @@
 //! The token endpoint over HTTP, under any web framework.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, Either, select};
 use http::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use registry_core::http::Body;
+use registry_core::http::{Body, is_of_type, read_small};
 use registry_core::{Error, ErrorKind, Result, Runtime};
 use serde_json::{Value, json};
 
@@ -132,38 +128,13 @@ impl TokenEndpoint {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.0.limits.request(from)?;
-        let content_type = head
-            .headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let essence = content_type
-            .and_then(|value| value.split(';').next())
-            .unwrap_or_default()
-            .trim();
-        if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if !is_of_type(&head.headers, "application/x-www-form-urlencoded") {
             return Err(Error::new(
                 ErrorKind::RequestInvalid,
                 "a token is asked for with a form, application/x-www-form-urlencoded",
             ));
         }
-        let form = std::pin::pin!(Limited::new(body, FORM_MAX).collect());
-        let form = match select(form, self.0.runtime.sleep(FORM_TIME)).await {
-            Either::Left((Ok(form), _)) => form.to_bytes(),
-            Either::Left((Err(why), _)) if why.is::<LengthLimitError>() => {
-                return Err(Error::new(
-                    ErrorKind::TooLarge,
-                    format!("the form is longer than {FORM_MAX} bytes"),
-                ));
-            }
-            Either::Left((Err(why), _)) => {
-                return Err(
-                    Error::new(ErrorKind::RequestInvalid, "the form did not arrive whole").with_source(why),
-                );
-            }
-            Either::Right(_) => {
-                return Err(Error::new(ErrorKind::Timeout, "the form did not arrive in time"));
-            }
-        };
+        let form = read_small(body, FORM_MAX, FORM_TIME, &*self.0.runtime).await?;
         Ok(granted(&self.0.service.token(&parse_form(&form)?, from).await?))
     }
 
@@ -258,21 +229,4 @@ fn set(response: &mut Response<Body>, name: HeaderName, value: &str) {
     }
 }
 
-impl<B> tower_service::Service<Request<B>> for TokenEndpoint
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, std::result::Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let endpoint = self.clone();
-        Box::pin(async move { Ok(endpoint.handle(request).await) })
-    }
-}
+registry_core::tower_service!(TokenEndpoint);

@@ -22,6 +22,8 @@ mod query;
 mod range;
 mod respond;
 mod service;
+mod small_body;
+mod tower;
 mod uploads;
 
 pub use body::Body;
@@ -32,6 +34,9 @@ pub use operation_name::OperationName;
 pub use path::routes;
 pub use range::parse_range;
 pub use service::{Encrypted, Limits, RemoteAddr, Service};
+pub use small_body::{is_of_type, read_small};
+#[doc(hidden)]
+pub use tower::support;
 
 use std::fmt::Write as _;
 
