@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use registry_core::{Error, Result, Runtime, Timestamp, runtime};
+use registry_core::{Result, Runtime, Timestamp, runtime};
 use sha2::{Digest, Sha256};
 
-use crate::credentials::PasswordHashing;
+use crate::credentials::{PasswordHashing, nobodys_bcrypt};
 use crate::directory::{Directory, Verified};
 use crate::error::AccountError;
-use crate::secret::Secret;
 use crate::snapshots::STALE_AFTER;
 
 /// Largest file that is read, in bytes.
@@ -73,9 +72,6 @@ impl Htpasswd {
             .filter_map(|hash| cost(hash))
             .max()
             .unwrap_or(bcrypt::DEFAULT_COST);
-        let drawn = Secret::draw();
-        let nobodys = runtime::blocking(&*runtime, move || bcrypt::hash(drawn.reveal(), cost)).await;
-        let nobodys = nobodys.map_err(|why| AccountError::Hashing(Error::internal(why.to_string())))?;
         Ok(Htpasswd {
             path,
             runtime,
@@ -85,7 +81,7 @@ impl Htpasswd {
                 seen,
                 looked: now,
             })),
-            nobodys: nobodys.into(),
+            nobodys: nobodys_bcrypt(cost).into(),
         })
     }
 

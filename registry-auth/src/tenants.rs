@@ -48,7 +48,7 @@ impl Tenants {
     /// `hashing`.
     ///
     /// # Errors
-    /// If the settings make no sense, or passwords cannot be hashed.
+    /// If the settings make no sense.
     pub async fn open(
         records: Arc<dyn Kv>,
         runtime: Arc<dyn Runtime>,
@@ -63,7 +63,7 @@ impl Tenants {
         Ok(Tenants {
             projects: Projects::new(tables.clone(), Arc::clone(&snapshots), Arc::clone(&runtime)),
             authorizer: RoleAuthorizer::new(Arc::clone(&snapshots)),
-            accounts: Accounts::new(tables, snapshots, hashing, runtime).await?,
+            accounts: Accounts::new(tables, snapshots, hashing, runtime),
         })
     }
 }

@@ -100,23 +100,20 @@ impl fmt::Debug for Accounts {
 
 impl Accounts {
     /// The accounts in these records.
-    ///
-    /// # Errors
-    /// If passwords cannot be hashed.
-    pub(crate) async fn new(
+    pub(crate) fn new(
         tables: Tables,
         snapshots: Arc<Snapshots>,
         hashing: Arc<dyn PasswordHashing>,
         runtime: Arc<dyn Runtime>,
-    ) -> Result<Self> {
-        let nobodys = hashing.hash(Secret::draw().reveal()).await?.into();
-        Ok(Accounts {
+    ) -> Self {
+        let nobodys = hashing.nobodys().into();
+        Accounts {
             tables,
             snapshots,
             hashing,
             runtime,
             nobodys,
-        })
+        }
     }
 
     /// What the operator decided.

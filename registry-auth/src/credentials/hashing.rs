@@ -41,7 +41,10 @@ type Job = Box<dyn FnOnce(&Argon2id) + Send>;
 
 /// [`PasswordHashing`] on threads of its own, so that a flood of logins takes neither all processors nor more memory than
 /// these threads do. On Linux they have the least priority.
-pub struct HashingPool(SyncSender<Job>);
+pub struct HashingPool {
+    jobs: SyncSender<Job>,
+    argon2id: Argon2id,
+}
 
 impl HashingPool {
     /// Starts the threads, which end with the pool.
@@ -58,7 +61,10 @@ impl HashingPool {
                 .spawn(move || work(&receive, &argon2id))
                 .map_err(Error::internal)?;
         }
-        Ok(HashingPool(send))
+        Ok(HashingPool {
+            jobs: send,
+            argon2id: options.argon2id.clone(),
+        })
     }
 
     async fn run<T: Send + 'static>(&self, hash: impl FnOnce(&Argon2id) -> T + Send + 'static) -> Result<T> {
@@ -69,7 +75,7 @@ impl HashingPool {
                 let _left_meanwhile = send.send(hash(argon2id));
             }
         });
-        match self.0.try_send(job) {
+        match self.jobs.try_send(job) {
             Ok(()) => receive
                 .await
                 .map_err(|_| Error::internal("a password was not hashed")),
@@ -122,6 +128,10 @@ impl PasswordHashing for HashingPool {
         let (password, hash) = (Zeroizing::new(password.to_owned()), hash.to_owned());
         self.run(move |argon2id| argon2id.verify_here(&password, &hash))
             .await?
+    }
+
+    fn nobodys(&self) -> String {
+        self.argon2id.nobodys()
     }
 }
 

@@ -6,6 +6,9 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::alphabet::BCRYPT;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, STANDARD_NO_PAD};
 use registry_core::{Error, Result};
 
 /// Hashes passwords and verifies them. It is slow on purpose: a server does it on threads that may be busy, and only on
@@ -23,6 +26,11 @@ pub trait PasswordHashing: Send + Sync + 'static {
     /// # Errors
     /// If the hash is none, or it cannot be found out now.
     async fn verify(&self, password: &str, hash: &str) -> Result<bool>;
+
+    /// A hash as [`hash`](PasswordHashing::hash) makes them, of no password that anybody knows: what is held against a password
+    /// if there is no account, since that is as much work as if there were one. It is drawn, not hashed, since every start needs
+    /// one.
+    fn nobodys(&self) -> String;
 }
 
 #[async_trait]
@@ -34,7 +42,14 @@ impl<P: PasswordHashing + ?Sized> PasswordHashing for std::sync::Arc<P> {
     async fn verify(&self, password: &str, hash: &str) -> Result<bool> {
         (**self).verify(password, hash).await
     }
+
+    fn nobodys(&self) -> String {
+        (**self).nobodys()
+    }
 }
+
+/// Bytes of a salt.
+const SALT: usize = 16;
 
 /// Argon2id, on the thread that asks.
 #[derive(Clone)]
@@ -62,7 +77,7 @@ impl Argon2id {
     /// # Errors
     /// If there is no memory for it.
     pub fn hash_here(&self, password: &str) -> Result<String> {
-        let mut salt = [0; 16];
+        let mut salt = [0; SALT];
         getrandom::fill(&mut salt).map_err(|why| Error::internal(why.to_string()))?;
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
         let hash = argon.hash_password_with_salt(password.as_bytes(), &salt);
@@ -107,6 +122,32 @@ impl PasswordHashing for Argon2id {
     async fn verify(&self, password: &str, hash: &str) -> Result<bool> {
         self.verify_here(password, hash)
     }
+
+    fn nobodys(&self) -> String {
+        let (memory, passes, lanes) = (self.params.m_cost(), self.params.t_cost(), self.params.p_cost());
+        let (salt, hash) = (
+            drawn::<SALT>(&STANDARD_NO_PAD),
+            drawn::<{ Params::DEFAULT_OUTPUT_LEN }>(&STANDARD_NO_PAD),
+        );
+        format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${hash}")
+    }
+}
+
+/// A bcrypt hash of no password that anybody knows, at this cost: drawn, as [`PasswordHashing::nobodys`].
+pub(crate) fn nobodys_bcrypt(cost: u32) -> String {
+    const ALPHABET: GeneralPurpose = GeneralPurpose::new(&BCRYPT, NO_PAD);
+    format!(
+        "$2b${cost:02}${}{}",
+        drawn::<16>(&ALPHABET),
+        drawn::<23>(&ALPHABET)
+    )
+}
+
+/// So many random bytes, as text.
+fn drawn<const BYTES: usize>(alphabet: &GeneralPurpose) -> String {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).expect("the operating system has randomness");
+    alphabet.encode(bytes)
 }
 
 #[cfg(test)]
@@ -130,5 +171,19 @@ mod tests {
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         // The parameters are the hash's, whatever the verifier's.
         assert!(Argon2id::cheap().verify_here("Harbor12345", &hash).unwrap());
+    }
+
+    #[test]
+    fn nobodys_hash_is_as_those_that_are_made_and_no_password_has_it() {
+        let argon = Argon2id::cheap();
+        let (made, nobodys) = (argon.hash_here("Harbor12345").unwrap(), argon.nobodys());
+        assert_eq!(nobodys.len(), made.len());
+        assert_eq!(nobodys.rsplitn(3, '$').last(), made.rsplitn(3, '$').last());
+        assert!(!argon.verify_here("Harbor12345", &nobodys).unwrap());
+        assert_ne!(nobodys, argon.nobodys());
+
+        let (made, nobodys) = (bcrypt::hash("Harbor12345", 4).unwrap(), nobodys_bcrypt(4));
+        assert_eq!((nobodys.len(), &nobodys[..7]), (made.len(), &made[..7]));
+        assert!(!argon.verify_here("Harbor12345", &nobodys).unwrap());
     }
 }

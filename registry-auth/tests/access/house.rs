@@ -99,6 +99,10 @@ impl PasswordHashing for Noted {
         self.verified.lock().unwrap().push(hash.to_owned());
         self.inner.verify(password, hash).await
     }
+
+    fn nobodys(&self) -> String {
+        self.inner.nobodys()
+    }
 }
 
 pub(crate) struct House {

@@ -225,6 +225,10 @@ impl PasswordHashing for Busy {
     async fn verify(&self, _password: &str, _hash: &str) -> Result<bool> {
         Err(Error::new(ErrorKind::TooManyRequests, "too many log in at once"))
     }
+
+    fn nobodys(&self) -> String {
+        Argon2id::cheap().nobodys()
+    }
 }
 
 #[test]
