@@ -6,8 +6,9 @@ use registry_core::store::{BlobRecord, BlobState, Content, Entry, Location, Mark
 use registry_core::weakening::{Weakening, keep, lack};
 use registry_core::{BlobInfo, Context, Digest, Error, MountFrom, RepositoryName, Result, Timestamp, error};
 
+use super::known::{self, Readable};
 use super::values::{MARK, V1, decode, encode};
-use super::{Attempt, Records, Repository, keys, known, values};
+use super::{Attempt, Records, Repository, keys, values};
 
 /// Most repositories looked at to find one from which a caller may mount without saying which.
 const MOUNT_CANDIDATES: usize = 1000;
@@ -176,8 +177,12 @@ impl Records {
 
     /// `blob`.
     pub(super) async fn readable_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<BlobRecord> {
-        if let Some(known) = self.answers.blob(self.kv(), name, digest) {
-            return Ok(known);
+        if let Some(Readable { record, until }) = self.answers.blob(self.kv(), name, digest) {
+            match until {
+                None => return Ok(record),
+                Some(until) if self.clock().await? < until => return Ok(record),
+                Some(_) => {}
+            }
         }
         let of_name = self.kv().mark(&keys::repository(name.as_str()));
         let repository = self.known(name).await?;
@@ -200,8 +205,8 @@ impl Records {
         Ok(record)
     }
 
-    /// Keeps what a live blob was found to be, if it is for good that it belongs where it was asked for: a lease ends by itself,
-    /// an edge is there until it is taken.
+    /// Keeps what a live blob was found to be, for as long as the record is there by which it belongs where it was asked for, and
+    /// until that ends by itself.
     async fn keep_blob(
         &self,
         name: &RepositoryName,
@@ -210,12 +215,13 @@ impl Records {
         found: &BlobRecord,
     ) -> Result<()> {
         if found.state == BlobState::Live
-            && keys::is_edge(&belonging.key)
-            && let Some(of_edge) = self.kv().mark(&belonging.key)
+            && (belonging.until.is_some() || keys::is_edge(&belonging.key))
+            && let Some(of_belonging) = self.kv().mark(&belonging.key)
             && self.entry(&belonging.key).await?.is_some()
         {
-            let marks = known::all([of_name, of_blob, Some(of_edge)]);
-            self.answers.keep_blob(name, &found.info.digest, marks, found);
+            let marks = known::all([of_name, of_blob, Some(of_belonging)]);
+            let (record, until) = (found.clone(), belonging.until);
+            self.answers.keep_blob(name, marks, &Readable { record, until });
         }
         Ok(())
     }
@@ -227,8 +233,12 @@ impl Records {
         digest: &Digest,
     ) -> Result<Attempt<BlobRecord>> {
         // Live, and here by an edge: what a pusher can be told without a write.
-        if let Some(known) = self.answers.blob(self.kv(), name, digest) {
-            return Ok(Attempt::Done(known));
+        if let Some(known) = self
+            .answers
+            .blob(self.kv(), name, digest)
+            .filter(|known| known.until.is_none())
+        {
+            return Ok(Attempt::Done(known.record));
         }
         let of_name = self.kv().mark(&keys::repository(name.as_str()));
         let repository = self.known(name).await?;

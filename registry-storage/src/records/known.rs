@@ -3,14 +3,14 @@
 //! A pull asks the same three records again and again: what the repository's name means, where the tag points, and what the
 //! manifest is; or that a blob is there and which manifest it belongs to. Where the [`Kv`](registry_core::store::Kv)
 //! tells by [marks](registry_core::store::Marks) that none of the three can have been written since, reading them would find
-//! the same, so they are not read. What is missing, damaged, or true only for a time is never kept.
+//! the same, so they are not read. What is missing or damaged is never kept; what is true only for a time says for how long.
 
 use std::hash::Hash;
 
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 use registry_core::store::{BlobRecord, Kv, ManifestRecord, Mark};
-use registry_core::{Digest, Reference, RepositoryName};
+use registry_core::{Digest, Reference, RepositoryName, Timestamp};
 
 /// Most manifests, and most blobs, that are kept. Each takes some hundred bytes.
 const KEPT: usize = 4096;
@@ -59,10 +59,18 @@ impl<T: Eq + Hash + Clone, A: Clone> Answers<T, A> {
     }
 }
 
+/// A blob that can be read somewhere.
+#[derive(Clone)]
+pub(super) struct Readable {
+    pub(super) record: BlobRecord,
+    /// When the lease ends by which it is there; an edge has no end.
+    pub(super) until: Option<Timestamp>,
+}
+
 /// Answers that may be given again.
 pub(super) struct Known {
     manifests: Answers<Reference, ManifestRecord>,
-    blobs: Answers<Digest, BlobRecord>,
+    blobs: Answers<Digest, Readable>,
 }
 
 impl Known {
@@ -93,18 +101,12 @@ impl Known {
         self.manifests.keep(name, reference, marks, found);
     }
 
-    /// What is recorded of a blob that can be read here, if that is known.
-    pub(super) fn blob(&self, kv: &dyn Kv, name: &RepositoryName, digest: &Digest) -> Option<BlobRecord> {
+    /// What is recorded of a blob that could be read here, if that is known. The caller looks at the clock if it has an end.
+    pub(super) fn blob(&self, kv: &dyn Kv, name: &RepositoryName, digest: &Digest) -> Option<Readable> {
         self.blobs.get(kv, name, digest)
     }
 
-    pub(super) fn keep_blob(
-        &self,
-        name: &RepositoryName,
-        digest: &Digest,
-        marks: Option<Marks>,
-        found: &BlobRecord,
-    ) {
-        self.blobs.keep(name, digest, marks, found);
+    pub(super) fn keep_blob(&self, name: &RepositoryName, marks: Option<Marks>, found: &Readable) {
+        self.blobs.keep(name, &found.record.info.digest, marks, found);
     }
 }

@@ -437,6 +437,7 @@ pub async fn delete_blob_gives_up_leases_and_refuses_what_a_manifest_needs(fixtu
         ErrorKind::InUse,
     );
     fixture.delete(&a, &manifest).await.expect("a delete");
+    assert!(fixture.belongs(&a, "x").await, "by a lease");
     fixture
         .store
         .delete_blob(&a, &digest("x"))
