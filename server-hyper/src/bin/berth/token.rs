@@ -9,9 +9,8 @@ use registry_harbor::model::{Created, Token, TokenRequest};
 use crate::api::client::read;
 use crate::api::login::LOGIN;
 use crate::api::permissions::{ALLOW, Allow, Days, in_projects, until};
-use crate::api::{Form, Login, find, path};
+use crate::api::{Api, Deleted, find, path};
 use crate::place::EXIT_CODES;
-use crate::terminal::Sure;
 use crate::undo::end;
 
 #[derive(Args)]
@@ -47,9 +46,9 @@ Examples:
   berth token create ci --quiet | docker login --username alice --password-stdin registry.example"))]
     Create(Create),
     /// Say which access tokens you have.
-    List(List),
+    List(Api),
     /// Delete an access token. Whatever uses it ends.
-    Delete(Delete),
+    Delete(Deleted),
 }
 
 #[derive(Args)]
@@ -69,29 +68,7 @@ struct Create {
     #[arg(id = "projects", long = "project", value_name = "PROJECT", requires = "allow")]
     projects: Vec<String>,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
-}
-
-#[derive(Args)]
-struct List {
-    #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
-}
-
-#[derive(Args)]
-struct Delete {
-    /// Which
-    name: String,
-    #[command(flatten)]
-    sure: Sure,
-    #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 pub(crate) fn run(args: &Tokens) -> ExitCode {
@@ -106,7 +83,7 @@ pub(crate) fn run(args: &Tokens) -> ExitCode {
 pub(crate) const MINE: &str = "/users/current/tokens";
 
 fn create(args: &Create) -> Result<(), String> {
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let body = TokenRequest {
         name: args.name.clone(),
         description: args.description.clone(),
@@ -123,7 +100,8 @@ fn create(args: &Create) -> Result<(), String> {
         until_then(created.expires_at)
     );
     let secret = Secret::new(created.secret);
-    args.form
+    args.api
+        .form
         .done(made, &args.name, &sentence, Some(("secret", &secret)));
     Ok(())
 }
@@ -136,18 +114,18 @@ pub(crate) fn until_then(expires_at: i64) -> String {
     }
 }
 
-fn list(args: &List) -> Result<(), String> {
-    let tokens = args.login.client()?.list(MINE, &[])?;
+fn list(args: &Api) -> Result<(), String> {
+    let tokens = args.client()?.list(MINE, &[])?;
     args.form.list::<Token>(&tokens)
 }
 
-fn delete(args: &Delete) -> Result<(), String> {
-    let client = args.login.client()?;
+fn delete(args: &Deleted) -> Result<(), String> {
+    let client = args.api.client()?;
     let (token, value) = find::token(&client, &args.name)?;
     args.sure.of(&format!("access token {}", args.name))?;
     let deleted = client.delete(&path(&["users", "current", "tokens", &token.id.to_string()]));
     deleted.map_err(|why| why.about("access token", &args.name))?;
     let sentence = format!("access token {} was deleted", args.name);
-    args.form.done(value, &args.name, &sentence, None);
+    args.api.form.done(value, &args.name, &sentence, None);
     Ok(())
 }

@@ -10,9 +10,8 @@ use serde_json::Value;
 use crate::api::client::{Failure, read};
 use crate::api::login::LOGIN;
 use crate::api::password::NewPassword;
-use crate::api::{Client, Form, Login, find, path};
+use crate::api::{Api, Client, Deleted, Listed, Named, find, path};
 use crate::place::EXIT_CODES;
-use crate::terminal::Sure;
 use crate::undo::end;
 
 #[derive(Args)]
@@ -55,7 +54,7 @@ Examples:
   berth user list
   berth user list --like ali
   berth user list --json | jq -r 'select(.sysadmin_flag).username'"))]
-    List(List),
+    List(Listed),
     /// Say what is known of a user; without a name, of yourself.
     Show(Show),
     /// Change what is known of a user beside what they may.
@@ -71,7 +70,7 @@ Examples:
 Examples:
   berth user delete alice
   berth user delete alice --yes         for a script"))]
-    Delete(Delete),
+    Delete(Deleted),
     /// Give a user another password; without a name, yourself. What was given out on the old one ends.
     #[command(after_help = format!("{LOGIN}
 
@@ -119,20 +118,7 @@ struct Create {
     #[command(flatten)]
     password: NewPassword,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
-}
-
-#[derive(Args)]
-struct List {
-    /// Only those with this in their names
-    #[arg(long, value_name = "TEXT")]
-    like: Option<String>,
-    #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 #[derive(Args)]
@@ -140,9 +126,7 @@ struct Show {
     /// Whom; yourself if nobody is named
     name: Option<String>,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 #[derive(Args)]
@@ -152,21 +136,7 @@ struct Update {
     #[command(flatten)]
     profile: Profile,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
-}
-
-#[derive(Args)]
-struct Delete {
-    /// Whom
-    name: String,
-    #[command(flatten)]
-    sure: Sure,
-    #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 #[derive(Args)]
@@ -176,9 +146,7 @@ struct Password {
     #[command(flatten)]
     password: NewPassword,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 #[derive(Args)]
@@ -191,19 +159,9 @@ struct Admin {
 #[derive(Subcommand)]
 enum Right {
     /// Let a user do everything.
-    Grant(Whom),
+    Grant(Named),
     /// Let them do no more than their roles say.
-    Revoke(Whom),
-}
-
-#[derive(Args)]
-struct Whom {
-    /// Whom
-    name: String,
-    #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    Revoke(Named),
 }
 
 pub(crate) fn run(args: &Users) -> ExitCode {
@@ -228,7 +186,7 @@ fn at(user: &User, rest: &[&str]) -> String {
 }
 
 fn create(args: &Create) -> Result<(), String> {
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let chosen = args.password.of(&args.name)?;
     let profile = args.profile.clone();
     let body = UserRequest {
@@ -253,15 +211,15 @@ fn create(args: &Create) -> Result<(), String> {
         (_, value) = find::user(&client, &args.name)?;
     }
     let sentence = format!("user {} was created", args.name);
-    args.form.done(value, &args.name, &sentence, chosen.drawn());
+    args.api.form.done(value, &args.name, &sentence, chosen.drawn());
     Ok(())
 }
 
-fn list(args: &List) -> Result<(), String> {
+fn list(args: &Listed) -> Result<(), String> {
     let like = args.like.iter().cloned().map(Match::Like);
     let filter = find::filter(&like.map(|test| ("username", test)).collect::<Vec<_>>());
-    let users = args.login.client()?.list("/users", &[("q", &filter)])?;
-    args.form.list::<User>(&users)
+    let users = args.api.client()?.list("/users", &[("q", &filter)])?;
+    args.api.form.list::<User>(&users)
 }
 
 /// Whoever is named, or else whoever asks.
@@ -276,12 +234,12 @@ fn named(client: &Client, name: Option<&str>) -> Result<(User, Value), String> {
 }
 
 fn show(args: &Show) -> Result<(), String> {
-    let (_, value) = named(&args.login.client()?, args.name.as_deref())?;
-    args.form.one::<User>(&value)
+    let (_, value) = named(&args.api.client()?, args.name.as_deref())?;
+    args.api.form.one::<User>(&value)
 }
 
 fn update(args: &Update) -> Result<(), String> {
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let (user, _) = find::user(&client, &args.name)?;
     let profile = args.profile.clone();
     let body = UserProfile {
@@ -293,23 +251,23 @@ fn update(args: &Update) -> Result<(), String> {
     put.map_err(|why| why.about("user", &args.name))?;
     let (_, value) = find::user(&client, &args.name)?;
     let sentence = format!("user {} was changed", args.name);
-    args.form.done(value, &args.name, &sentence, None);
+    args.api.form.done(value, &args.name, &sentence, None);
     Ok(())
 }
 
-fn delete(args: &Delete) -> Result<(), String> {
-    let client = args.login.client()?;
+fn delete(args: &Deleted) -> Result<(), String> {
+    let client = args.api.client()?;
     let (user, value) = find::user(&client, &args.name)?;
     args.sure.of(&format!("user {}", args.name))?;
     let deleted = client.delete(&at(&user, &[]));
     deleted.map_err(|why| why.about("user", &args.name))?;
     let sentence = format!("user {} was deleted", args.name);
-    args.form.done(value, &args.name, &sentence, None);
+    args.api.form.done(value, &args.name, &sentence, None);
     Ok(())
 }
 
 fn password(args: &Password) -> Result<(), String> {
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let (user, value) = named(&client, args.name.as_deref())?;
     let chosen = args.password.of(&user.username)?;
     let mut body = PasswordRequest {
@@ -322,7 +280,9 @@ fn password(args: &Password) -> Result<(), String> {
     let put = client.put(&at(&user, &["password"]), &body);
     put.map_err(|why| why.about("user", &user.username))?;
     let sentence = format!("user {} has another password", user.username);
-    args.form.done(value, &user.username, &sentence, chosen.drawn());
+    args.api
+        .form
+        .done(value, &user.username, &sentence, chosen.drawn());
     Ok(())
 }
 
@@ -331,8 +291,8 @@ fn set_admin(client: &Client, user: &User, admin: bool) -> Result<(), Failure> {
     client.put(&at(user, &["sysadmin"]), &body)
 }
 
-fn admin(args: &Whom, admin: bool) -> Result<(), String> {
-    let client = args.login.client()?;
+fn admin(args: &Named, admin: bool) -> Result<(), String> {
+    let client = args.api.client()?;
     let (user, _) = find::user(&client, &args.name)?;
     let put = set_admin(&client, &user, admin);
     put.map_err(|why| why.about("user", &args.name))?;
@@ -341,6 +301,6 @@ fn admin(args: &Whom, admin: bool) -> Result<(), String> {
         true => format!("user {} may do everything", args.name),
         false => format!("user {} is no administrator any more", args.name),
     };
-    args.form.done(value, &args.name, &sentence, None);
+    args.api.form.done(value, &args.name, &sentence, None);
     Ok(())
 }

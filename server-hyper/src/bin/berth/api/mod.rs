@@ -1,5 +1,6 @@
 //! The management API, as its commands ask it.
 
+mod asked;
 pub(crate) mod client;
 mod docker;
 pub(crate) mod find;
@@ -9,6 +10,7 @@ pub(crate) mod permissions;
 pub(crate) mod show;
 mod shown;
 
+pub(crate) use asked::{Api, Deleted, Listed, Named};
 pub(crate) use client::{Client, path};
-pub(crate) use login::Login;
+use login::Login;
 pub(crate) use show::Form;

@@ -5,7 +5,7 @@ use registry_auth::roles::Role;
 use registry_harbor::model::{MemberRequest, MemberUser, ProjectMember, RoleRequest, UserGroup};
 use serde_json::Value;
 
-use crate::api::{Client, Form, Login, find, path};
+use crate::api::{Api, Client, find, path};
 use crate::place::EXIT_CODES;
 
 /// What the roles may, the least first.
@@ -125,9 +125,7 @@ struct Given {
     #[arg(long, value_parser = role)]
     role: Role,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 #[derive(Args)]
@@ -135,9 +133,7 @@ struct List {
     /// The project
     project: String,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 #[derive(Args)]
@@ -145,9 +141,7 @@ struct Remove {
     #[command(flatten)]
     whose: Whose,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 /// A role by Harbor's name, also with a hyphen; `admin` is the project's.
@@ -171,7 +165,7 @@ pub(super) fn run(args: &Members) -> Result<(), String> {
 
 fn add(args: &Given) -> Result<(), String> {
     let (name, kind, who) = args.whose.who()?;
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let mut body = MemberRequest {
         role_id: args.role.id(),
         pattern: args.whose.pattern(),
@@ -195,22 +189,23 @@ fn add(args: &Given) -> Result<(), String> {
     made.map_err(|why| why.about("project", &args.whose.project))?;
     let (_, value) = args.whose.find(&client)?;
     let sentence = format!("{who} is {} in {}", args.role, args.whose.place());
-    args.form.done(value, name, &sentence, None);
+    args.api.form.done(value, name, &sentence, None);
     Ok(())
 }
 
 fn list(args: &List) -> Result<(), String> {
     let found = args
-        .login
+        .api
         .client()?
         .list(&path(&["projects", &args.project, "members"]), &[]);
-    args.form
+    args.api
+        .form
         .list::<ProjectMember>(&found.map_err(|why| why.about("project", &args.project))?)
 }
 
 fn change(args: &Given) -> Result<(), String> {
     let (name, _, who) = args.whose.who()?;
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let (member, _) = args.whose.find(&client)?;
     let body = RoleRequest {
         role_id: args.role.id(),
@@ -220,18 +215,18 @@ fn change(args: &Given) -> Result<(), String> {
     put.map_err(|why| why.about("member", name))?;
     let (_, value) = args.whose.find(&client)?;
     let sentence = format!("{who} is {} in {}", args.role, args.whose.place());
-    args.form.done(value, name, &sentence, None);
+    args.api.form.done(value, name, &sentence, None);
     Ok(())
 }
 
 fn remove(args: &Remove) -> Result<(), String> {
     let (name, _, who) = args.whose.who()?;
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let (member, value) = args.whose.find(&client)?;
     let removed = client.delete(&args.whose.at(&member));
     removed.map_err(|why| why.about("member", name))?;
     let sentence = format!("{who} has no role in {} any more", args.whose.place());
-    args.form.done(value, name, &sentence, None);
+    args.api.form.done(value, name, &sentence, None);
     Ok(())
 }
 

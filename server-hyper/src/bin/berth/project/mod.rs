@@ -9,9 +9,8 @@ use registry_core::store::collection::Match;
 use registry_harbor::model::{Project, ProjectRequest};
 
 use crate::api::login::LOGIN;
-use crate::api::{Form, Login, find, path};
+use crate::api::{Api, Deleted, Listed, Named, find, path};
 use crate::place::EXIT_CODES;
-use crate::terminal::Sure;
 use crate::undo::end;
 
 #[derive(Args)]
@@ -49,7 +48,7 @@ Examples:
 Examples:
   berth project list
   berth project list --like shop --json"))]
-    List(List),
+    List(Listed),
     /// Say what is known of a project.
     Show(Named),
     /// Delete a project. It must have no repositories.
@@ -61,7 +60,7 @@ Tokens and robots of the project are worth nothing any more, also if one of the 
 Examples:
   berth project delete shop
   berth project delete shop --yes           for a script"))]
-    Delete(Delete),
+    Delete(Deleted),
     /// Let everybody pull from a project, also who does not log in.
     Public(Named),
     /// Let only members pull from a project.
@@ -78,42 +77,7 @@ struct Create {
     #[arg(long)]
     public: bool,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
-}
-
-#[derive(Args)]
-struct List {
-    /// Only those with this in their names
-    #[arg(long, value_name = "TEXT")]
-    like: Option<String>,
-    #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
-}
-
-#[derive(Args)]
-struct Named {
-    /// Which
-    name: String,
-    #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
-}
-
-#[derive(Args)]
-struct Delete {
-    /// Which
-    name: String,
-    #[command(flatten)]
-    sure: Sure,
-    #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 pub(crate) fn run(args: &Projects) -> ExitCode {
@@ -145,44 +109,44 @@ fn access(public: bool) -> &'static str {
 }
 
 fn create(args: &Create) -> Result<(), String> {
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let made = client.post("/projects", &wanted(Some(&args.name), args.public));
     made.map_err(|why| why.about("project", &args.name))?;
     let value = find::project(&client, &args.name)?;
     let sentence = format!("project {} was created, {}", args.name, access(args.public));
-    args.form.done(value, &args.name, &sentence, None);
+    args.api.form.done(value, &args.name, &sentence, None);
     Ok(())
 }
 
-fn list(args: &List) -> Result<(), String> {
+fn list(args: &Listed) -> Result<(), String> {
     let like = args.like.iter().cloned().map(Match::Like);
     let filter = find::filter(&like.map(|test| ("name", test)).collect::<Vec<_>>());
-    let projects = args.login.client()?.list("/projects", &[("q", &filter)])?;
-    args.form.list::<Project>(&projects)
+    let projects = args.api.client()?.list("/projects", &[("q", &filter)])?;
+    args.api.form.list::<Project>(&projects)
 }
 
 fn show(args: &Named) -> Result<(), String> {
-    let value = find::project(&args.login.client()?, &args.name)?;
-    args.form.one::<Project>(&value)
+    let value = find::project(&args.api.client()?, &args.name)?;
+    args.api.form.one::<Project>(&value)
 }
 
-fn delete(args: &Delete) -> Result<(), String> {
-    let client = args.login.client()?;
+fn delete(args: &Deleted) -> Result<(), String> {
+    let client = args.api.client()?;
     let value = find::project(&client, &args.name)?;
     args.sure.of(&format!("project {}", args.name))?;
     let deleted = client.delete(&path(&["projects", &args.name]));
     deleted.map_err(|why| why.about("project", &args.name))?;
     let sentence = format!("project {} was deleted", args.name);
-    args.form.done(value, &args.name, &sentence, None);
+    args.api.form.done(value, &args.name, &sentence, None);
     Ok(())
 }
 
 fn open(args: &Named, public: bool) -> Result<(), String> {
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let put = client.put(&path(&["projects", &args.name]), &wanted(None, public));
     put.map_err(|why| why.about("project", &args.name))?;
     let value = find::project(&client, &args.name)?;
     let sentence = format!("project {} is {}", args.name, access(public));
-    args.form.done(value, &args.name, &sentence, None);
+    args.api.form.done(value, &args.name, &sentence, None);
     Ok(())
 }

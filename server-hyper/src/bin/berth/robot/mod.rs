@@ -14,7 +14,7 @@ use self::output::{Credentials, Output};
 use crate::api::client::read;
 use crate::api::login::{LOGIN, host};
 use crate::api::permissions::{ALLOW, Allow, Days, in_projects, on_system};
-use crate::api::{Client, Form, Login, find, path};
+use crate::api::{Api, Client, Form, find, path};
 use crate::place::EXIT_CODES;
 use crate::terminal::Sure;
 use crate::token::until_then;
@@ -109,9 +109,7 @@ struct Create {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 #[derive(Args)]
@@ -120,9 +118,7 @@ struct List {
     #[arg(long)]
     project: Option<String>,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 /// A robot by its name.
@@ -146,9 +142,7 @@ struct Named {
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 #[derive(Args)]
@@ -158,9 +152,7 @@ struct Delete {
     #[command(flatten)]
     sure: Sure,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 #[derive(Args)]
@@ -170,9 +162,7 @@ struct Refresh {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    login: Login,
+    api: Api,
 }
 
 pub(crate) fn run(args: &Robots) -> ExitCode {
@@ -217,7 +207,7 @@ fn permissions(args: &Create) -> Result<Vec<Permission>, &'static str> {
 fn create(args: &Create) -> Result<(), String> {
     let permissions = permissions(args)
         .unwrap_or_else(|why| clap::Error::raw(ErrorKind::ArgumentConflict, format!("{why}\n")).exit());
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let level = match args.level {
         Level::Project => "project",
         Level::System => "system",
@@ -241,7 +231,7 @@ fn create(args: &Create) -> Result<(), String> {
     );
     tell(
         &client,
-        (args.form, &args.output),
+        (args.api.form, &args.output),
         &sentence,
         &created.name,
         (Secret::new(created.secret), made),
@@ -269,29 +259,29 @@ fn tell(
 }
 
 fn list(args: &List) -> Result<(), String> {
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let robots = find::robots(&client, args.project.as_deref(), None)?;
-    args.form.list::<Robot>(&robots)
+    args.api.form.list::<Robot>(&robots)
 }
 
 fn show(args: &Named) -> Result<(), String> {
-    let (_, value) = args.which.find(&args.login.client()?)?;
-    args.form.one::<Robot>(&value)
+    let (_, value) = args.which.find(&args.api.client()?)?;
+    args.api.form.one::<Robot>(&value)
 }
 
 fn delete(args: &Delete) -> Result<(), String> {
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let (robot, value) = args.which.find(&client)?;
     args.sure.of(&format!("robot {}", robot.name))?;
     let deleted = client.delete(&at(&robot));
     deleted.map_err(|why| why.about("robot", &robot.name))?;
     let sentence = format!("robot {} was deleted", robot.name);
-    args.form.done(value, &robot.name, &sentence, None);
+    args.api.form.done(value, &robot.name, &sentence, None);
     Ok(())
 }
 
 fn disable(args: &Named, disable: bool) -> Result<(), String> {
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let (robot, _) = args.which.find(&client)?;
     let body = RobotUpdate {
         disable: Some(disable),
@@ -306,12 +296,12 @@ fn disable(args: &Named, disable: bool) -> Result<(), String> {
         true => format!("robot {} may do nothing until it is enabled", robot.name),
         false => format!("robot {} may do again what it may", robot.name),
     };
-    args.form.done(value, &robot.name, &sentence, None);
+    args.api.form.done(value, &robot.name, &sentence, None);
     Ok(())
 }
 
 fn refresh(args: &Refresh) -> Result<(), String> {
-    let client = args.login.client()?;
+    let client = args.api.client()?;
     let (robot, value) = args.which.find(&client)?;
     let drawn = client.patch(&at(&robot), &RobotSecret::default());
     let drawn = drawn.map_err(|why| why.about("robot", &robot.name))?;
@@ -319,7 +309,7 @@ fn refresh(args: &Refresh) -> Result<(), String> {
     let sentence = format!("robot {} has another secret, and the old one ended", robot.name);
     tell(
         &client,
-        (args.form, &args.output),
+        (args.api.form, &args.output),
         &sentence,
         &robot.name,
         (Secret::new(drawn.secret), value),
