@@ -5,8 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::command::watched;
-use crate::crash::build;
-use crate::{root, target, tools};
+use crate::{release, root, tools};
 
 /// distribution's current generation, as a Go module.
 const DISTRIBUTION_3: (&str, &str) = ("github.com/distribution/distribution/v3/cmd/registry", "v3.1.2");
@@ -35,14 +34,12 @@ pub(crate) struct Args {
 
 /// Whether all of it could be measured.
 pub(crate) fn run(args: &Args) -> Result<bool> {
-    build(&["-p", "server-hyper", "--bin", "berth"])?;
-    build(&["-p", "benches", "--bin", "bench", "--bin", "load"])?;
-    let release = target().join("release");
+    release::build()?;
     let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 3 });
-    let mut bench = Command::new(release.join("bench"));
+    let mut bench = Command::new(release::program("bench"));
     bench
         .arg("--berth")
-        .arg(release.join("berth"))
+        .arg(release::program("berth"))
         .args(["--rounds", &rounds.to_string()])
         .args(["--share", if args.quick { "0.1" } else { "0.4" }])
         .args(&args.scenarios);
@@ -61,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             .arg("--distribution3")
             .arg(tools::go("registry", DISTRIBUTION_3.0, DISTRIBUTION_3.1)?)
             .arg("--floor")
-            .arg(release.join("load"))
+            .arg(release::program("load"))
             .args(["--gogc", "400"]);
         match tools::go("zot", ZOT.0, ZOT.1) {
             Ok(zot) => {

@@ -11,6 +11,7 @@ mod http1;
 mod images;
 mod layout;
 mod proxy;
+mod release;
 mod report;
 mod server;
 mod test;

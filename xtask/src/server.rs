@@ -8,11 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
-use crate::command::watched;
-use crate::{root, target, tools};
+use crate::{release, tools};
 
 /// The servers that a command can be run against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,32 +46,25 @@ impl Server {
 
     /// Builds or installs the server's program.
     fn prepare(self) -> Result<()> {
-        let package = match self {
-            Self::Hyper => "server-hyper",
-            Self::Actix => "server-actix-example",
-            Self::Reference => return tools::debian(&["docker-registry"]),
+        match self {
+            Self::Hyper | Self::Actix => release::build(),
+            Self::Reference => tools::debian(&["docker-registry"]),
             Self::All => bail!("one server at a time"),
-        };
-        let mut build = Command::new("cargo");
-        build
-            .current_dir(root())
-            .args(["build", "--quiet", "--release", "--bins", "-p", package]);
-        ensure!(watched(&mut build, true)?, "{package} does not build");
-        Ok(())
+        }
     }
 
     fn command(self, work: &Path) -> Result<Command> {
         let data = work.join("data");
         let mut command = match self {
             Self::Hyper => {
-                let mut command = Command::new(target().join("release/berth"));
+                let mut command = Command::new(release::program("berth"));
                 command
                     .args(["serve", "--allow-anonymous"])
                     .arg("--data")
                     .arg(data);
                 command
             }
-            Self::Actix => Command::new(target().join("release/server-actix-example")),
+            Self::Actix => Command::new(release::program("server-actix-example")),
             Self::Reference => {
                 let config = work.join("reference.yml");
                 let data = data.display();
@@ -148,7 +140,7 @@ pub(crate) fn start_with_accounts(
 ) -> Result<Running> {
     Server::Hyper.prepare()?;
     std::fs::create_dir_all(work)?;
-    let mut command = Command::new(target().join("release/berth"));
+    let mut command = Command::new(release::program("berth"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BERTH_")) {
         command.env_remove(name);
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::command::watched;
 use crate::report::{Job, NotHere, Outcome, counts, seconds, summary};
 use crate::server::Server;
-use crate::{conformance, e2e, root, tools, trials};
+use crate::{conformance, e2e, release, root, tools, trials};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,7 +35,7 @@ struct Step {
 }
 
 /// The jobs in order: the quick ones first, so that a slip shows early.
-const STEPS: [Step; 22] = [
+const STEPS: [Step; 23] = [
     Step {
         name: "format",
         about: "rustfmt changes nothing",
@@ -60,6 +60,11 @@ const STEPS: [Step; 22] = [
         name: "advisories",
         about: "known vulnerabilities in dependencies",
         work: advisories,
+    },
+    Step {
+        name: "programs",
+        about: "every program builds in release",
+        work: programs,
     },
     Step {
         name: "model",
@@ -216,6 +221,18 @@ impl Shell {
         );
         Ok(String::new())
     }
+
+    /// Runs a program of the workspace that is built.
+    fn program(&self, name: &str, arguments: &[&str]) -> Result<()> {
+        let mut command = Command::new(release::program(name));
+        command.current_dir(root()).args(arguments);
+        ensure!(
+            watched(&mut command, self.quiet)?,
+            "{name} {} failed",
+            arguments.join(" ")
+        );
+        Ok(())
+    }
 }
 
 fn format(shell: &Shell) -> Result<String> {
@@ -257,31 +274,15 @@ fn advisories(_: &Shell) -> Result<String> {
 }
 
 fn model(shell: &Shell) -> Result<String> {
-    shell.cargo(&[
-        "run",
-        "--quiet",
-        "--release",
-        "-p",
-        "registry-gc",
-        "--bin",
-        "model",
-        "--",
-        "check",
-    ])
+    release::build()?;
+    shell.program("model", &["check"])?;
+    Ok(String::new())
 }
 
 fn weakenings(shell: &Shell) -> Result<String> {
-    shell.cargo(&[
-        "run",
-        "--quiet",
-        "--release",
-        "-p",
-        "registry-gc",
-        "--bin",
-        "model",
-        "--",
-        "weakenings",
-    ])
+    release::build()?;
+    shell.program("model", &["weakenings"])?;
+    Ok(String::new())
 }
 
 fn conformance_hyper(shell: &Shell) -> Result<String> {
@@ -324,31 +325,26 @@ fn conform(shell: &Shell, check: impl FnOnce(&Path) -> Vec<Job>) -> Result<Strin
     Ok(remarks.join("; "))
 }
 
+fn programs(_: &Shell) -> Result<String> {
+    release::build()?;
+    Ok(String::new())
+}
+
 /// A slice of the measurements: as many clients at once as in full, fewer tags and uploads, and smaller blobs.
 fn footprint(shell: &Shell) -> Result<String> {
-    shell.cargo(&[
-        "build",
-        "--quiet",
-        "--release",
-        "-p",
-        "server-hyper",
-        "-p",
-        "benches",
-    ])?;
-    let bench = |arguments: &[&str]| {
-        let run = ["run", "--quiet", "--release", "-p", "benches", "--bin"];
-        shell.cargo(&[&run[..], arguments].concat())
-    };
-    bench(&["start", "--", "--tags", "100000", "--rounds", "3"])?;
-    bench(&["memory", "--", "--mib", "16"])?;
-    bench(&["abandoned", "--", "--uploads", "2000", "--no-wait"])
+    release::build()?;
+    shell.program("start", &["--tags", "100000", "--rounds", "3"])?;
+    shell.program("memory", &["--mib", "16"])?;
+    shell.program("abandoned", &["--uploads", "2000", "--no-wait"])?;
+    Ok(String::new())
 }
 
 /// Counts them under valgrind, where they do not depend on what else the machine does.
 fn instructions(shell: &Shell) -> Result<String> {
     tools::debian(&["valgrind"])?;
-    let run = ["run", "--quiet", "--release", "-p", "benches", "--bin"];
-    shell.cargo(&[&run[..], &["instructions"]].concat())
+    release::build()?;
+    shell.program("instructions", &[])?;
+    Ok(String::new())
 }
 
 fn e2e_slice(shell: &Shell) -> Result<String> {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::command::{limited, watched};
 use crate::report::NotHere;
-use crate::{root, target, tools};
+use crate::{release, root, target, tools};
 
 /// Choices that can be had again.
 const SEED: &str = "20261121";
@@ -19,7 +19,7 @@ const BESIDE_A_SERVER: [&str; 3] = ["crash", "faults", "stress"];
 
 /// Kills a berth under load, on each engine.
 pub(crate) fn crash(quiet: bool) -> Result<String> {
-    build()?;
+    release::build()?;
     for engine in ENGINES {
         run(
             quiet,
@@ -34,7 +34,7 @@ pub(crate) fn crash(quiet: bool) -> Result<String> {
 pub(crate) fn power_cut(quiet: bool) -> Result<String> {
     tools::debian(&["e2fsprogs", "mount", "xfsprogs"])?;
     mountable(&["ext4", "xfs"])?;
-    build()?;
+    release::build()?;
     for engine in ENGINES {
         let rounds = [
             "--power-cut",
@@ -52,7 +52,7 @@ pub(crate) fn power_cut(quiet: bool) -> Result<String> {
 
 /// Cuts the power of a simulated disk after each operation, with every sync and with each kind left out.
 pub(crate) fn syncs(quiet: bool) -> Result<String> {
-    build()?;
+    release::build()?;
     run(quiet, "disk_log", &["--cuts", "15000", "--seed", SEED])?;
     run(
         quiet,
@@ -69,7 +69,7 @@ pub(crate) fn syncs(quiet: bool) -> Result<String> {
 
 /// Runs the code under a scheduler that tries orders of its steps.
 pub(crate) fn schedules(quiet: bool) -> Result<String> {
-    build()?;
+    release::build()?;
     run(quiet, "schedules", &["--schedules", "30000"])?;
     Ok("30,000 schedules".to_owned())
 }
@@ -93,14 +93,14 @@ pub(crate) fn guards(quiet: bool) -> Result<String> {
 
 /// Asks the model whether it would do what the records commit under stress.
 pub(crate) fn replay(quiet: bool) -> Result<String> {
-    build()?;
+    release::build()?;
     run(quiet, "replay", &["--rounds", "40"])?;
     Ok("40 recorded runs".to_owned())
 }
 
 /// Lets the collector work against clients over HTTP, under kills.
 pub(crate) fn stress(quiet: bool) -> Result<String> {
-    build()?;
+    release::build()?;
     run(quiet, "stress", &["--seconds", "60", "--seed", SEED])?;
     Ok("a minute".to_owned())
 }
@@ -115,7 +115,7 @@ pub(crate) fn faults(quiet: bool) -> Result<String> {
     if !traced.status.success() {
         bail!(NotHere("strace may not trace here".to_owned()));
     }
-    build()?;
+    release::build()?;
     let directory = target();
     run(
         quiet,
@@ -125,28 +125,11 @@ pub(crate) fn faults(quiet: bool) -> Result<String> {
     Ok("every scenario".to_owned())
 }
 
-fn build() -> Result<()> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(root()).args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--release",
-        "-p",
-        "server-hyper",
-        "-p",
-        "trials",
-    ]);
-    ensure!(watched(&mut cargo, true)?, "the build in release failed");
-    Ok(())
-}
-
 fn run(quiet: bool, trial: &str, arguments: &[&str]) -> Result<()> {
-    let release = target().join("release");
-    let mut command = limited(release.join(trial));
+    let mut command = limited(release::program(trial));
     command.args(arguments);
     if BESIDE_A_SERVER.contains(&trial) {
-        command.arg("--berth").arg(release.join("berth"));
+        command.arg("--berth").arg(release::program("berth"));
     }
     ensure!(
         watched(&mut command, quiet)?,
