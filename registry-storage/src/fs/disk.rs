@@ -108,6 +108,10 @@ pub trait DiskFile: Send + Sync {
     /// Replaces the mark.
     fn set_mark(&self, mark: &[u8]) -> io::Result<()>;
 
+    /// Begins to write a part of the content to the disk, so that a sync that follows has less to do. It promises nothing, and
+    /// a disk need not do so.
+    fn write_out(&self, _part: Range<u64>) {}
+
     /// Makes content and length survive a power cut, and nothing else.
     fn sync_data(&self) -> io::Result<()>;
 
@@ -224,6 +228,11 @@ impl DiskFile for File {
 
     fn set_mark(&self, mark: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::fsetxattr(self, MARK, mark, XattrFlags::empty())?)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn write_out(&self, part: Range<u64>) {
+        super::write_out::begin(self, part);
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -14,6 +14,8 @@ mod opened;
 mod proven;
 mod session;
 mod sessions;
+#[cfg(target_os = "linux")]
+mod write_out;
 
 use std::fmt;
 use std::io;

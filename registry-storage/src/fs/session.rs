@@ -24,6 +24,9 @@ const BROKEN: u32 = 0;
 /// After how many written bytes a file is marked anew: so much of an upload whose process is killed is sent again.
 const MARK_EVERY: u64 = 8 << 20;
 
+/// After how many bytes the disk is given work, so that the sync at the end finds most of it done.
+const WRITE_OUT: u64 = 8 << 20;
+
 /// What is known of one file. Its owner holds the lock around it for each call.
 pub(super) struct Session {
     name: FileName,
@@ -271,7 +274,7 @@ impl Session {
             Some(file) => file,
             none => none.insert(tree.create(&self.name).map_err(store_error)?),
         };
-        let mut rest = bytes;
+        let (mut rest, began) = (bytes, self.length);
         while !rest.is_empty() {
             let written = match file.write_at(rest, self.length) {
                 Ok(0) => return Err(StoreError::Failed(io::ErrorKind::WriteZero.into())),
@@ -291,6 +294,10 @@ impl Session {
             self.dirty = true;
             self.length += written as u64;
             rest = &rest[written..];
+        }
+        let due = |length| length - length % WRITE_OUT;
+        if due(self.length) > due(began) {
+            file.write_out(due(began)..due(self.length));
         }
         match self.length - self.marked < MARK_EVERY {
             true => Ok(()),
