@@ -172,7 +172,7 @@ async fn make_accounts(data: &Path, accounts: u64) -> io::Result<()> {
     let hashing = Arc::new(Argon2id::owasp());
     let kv = Arc::clone(stores.kv());
     let tenants = Tenants::open(kv, TokioRuntime::shared(), hashing, Settings::default());
-    let tenants = tenants.await.map_err(io::Error::other)?;
+    let tenants = tenants.map_err(io::Error::other)?;
     let first = tenants.accounts.first_start(Some(Secret::new(PASSWORD)));
     first.await.map_err(io::Error::other)?;
     let (project, _) = REPOSITORY.split_once('/').unwrap_or((REPOSITORY, ""));

@@ -27,7 +27,7 @@ use crate::tables::Tables;
 /// # futures_executor::block_on(async {
 /// let records = Arc::new(MemoryKv::new());
 /// let hashing = Arc::new(Argon2id::owasp());
-/// let tenants = Tenants::open(records, Threads::shared(), hashing, Settings::default()).await?;
+/// let tenants = Tenants::open(records, Threads::shared(), hashing, Settings::default())?;
 /// let password = tenants.accounts.first_start(None).await?.expect("nobody was there");
 /// println!("log in as admin with {}", password.reveal());
 /// # Ok::<_, registry_core::Error>(())
@@ -49,7 +49,7 @@ impl Tenants {
     ///
     /// # Errors
     /// If the settings make no sense.
-    pub async fn open(
+    pub fn open(
         records: Arc<dyn Kv>,
         runtime: Arc<dyn Runtime>,
         hashing: Arc<dyn PasswordHashing>,

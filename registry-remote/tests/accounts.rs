@@ -32,7 +32,7 @@ async fn logged_in() -> Fixture<dyn Registry> {
     };
     let hashing = Arc::new(Argon2id::cheap());
     let tenants = Tenants::open(Arc::clone(stores.kv()), TokioRuntime::shared(), hashing, settings);
-    let tenants = tenants.await.expect("settings that make sense");
+    let tenants = tenants.expect("settings that make sense");
     let user = NewUser {
         username: USER.to_owned(),
         profile: Profile::default(),

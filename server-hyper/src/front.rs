@@ -45,8 +45,7 @@ pub fn open(stores: &Stores, limits: Limits) -> Service {
 ///     TokioRuntime::shared(),
 ///     hashing,
 ///     Settings::default(),
-/// )
-/// .await?;
+/// )?;
 /// tenants.accounts.first_start(None).await?;
 /// let front = Front::of_tenants(&stores, &tenants, EntranceOptions::default());
 /// let service = front.service(Default::default());

@@ -47,8 +47,7 @@ impl Node {
     async fn start(stores: Stores, options: EntranceOptions) -> Self {
         let hashing = Arc::new(Argon2id::cheap());
         let kv = Arc::clone(stores.kv());
-        let tenants = Tenants::open(kv, TokioRuntime::shared(), hashing, Settings::default());
-        let tenants = tenants.await.unwrap();
+        let tenants = Tenants::open(kv, TokioRuntime::shared(), hashing, Settings::default()).unwrap();
         let password = Some(Secret::new(PASSWORD));
         tenants.accounts.first_start(password).await.unwrap();
         if tenants.projects.named("team").await.is_err() {

@@ -11,13 +11,7 @@ use registry_storage::memory::MemoryKv;
 fn fresh() -> Tenants {
     let records = Arc::new(MemoryKv::new());
     let hashing = Arc::new(Argon2id::cheap());
-    block_on(Tenants::open(
-        records,
-        Threads::shared(),
-        hashing,
-        Settings::default(),
-    ))
-    .unwrap()
+    Tenants::open(records, Threads::shared(), hashing, Settings::default()).unwrap()
 }
 
 fn logs_in(tenants: &Tenants, secret: &str) -> bool {

@@ -144,13 +144,7 @@ impl House {
             inner: Argon2id::cheap(),
             verified: Default::default(),
         });
-        let tenants = block_on(Tenants::open(
-            kv.clone(),
-            clock.clone(),
-            hashing.clone(),
-            settings,
-        ))
-        .unwrap();
+        let tenants = Tenants::open(kv.clone(), clock.clone(), hashing.clone(), settings).unwrap();
         House {
             kv,
             clock,

@@ -234,8 +234,7 @@ impl PasswordHashing for Busy {
 #[test]
 fn a_login_that_cannot_be_checked_now_is_neither_right_nor_wrong() {
     let records = Arc::new(MemoryKv::new());
-    let tenants = Tenants::open(records, Threads::shared(), Arc::new(Busy), Settings::default());
-    let tenants = block_on(tenants).unwrap();
+    let tenants = Tenants::open(records, Threads::shared(), Arc::new(Busy), Settings::default()).unwrap();
     block_on(tenants.accounts.first_start(Some(Secret::new(PASSWORD)))).unwrap();
     for name in ["admin", "nobody"] {
         let refused = block_on(tenants.accounts.verify(name, PASSWORD)).unwrap_err();

@@ -168,7 +168,7 @@ impl House {
         );
         let hashing = Arc::new(Argon2id::cheap());
         let opened = Tenants::open(Arc::clone(&kv), Arc::clone(&runtime), hashing, settings);
-        let tenants = block_on(opened).unwrap();
+        let tenants = opened.unwrap();
         let parts = Parts { local, tenants, kv };
         let (registry, directory) = how(&parts);
         let Parts { tenants, kv, .. } = parts;

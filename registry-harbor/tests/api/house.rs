@@ -193,8 +193,7 @@ impl House {
         let accounts = Arc::new(Fragile::default());
         let kv: Arc<dyn Kv> = accounts.clone();
         let hashing = Arc::new(Argon2id::cheap());
-        let tenants = Tenants::open(Arc::clone(&kv), Arc::clone(&runtime), hashing, settings);
-        let tenants = block_on(tenants).unwrap();
+        let tenants = Tenants::open(Arc::clone(&kv), Arc::clone(&runtime), hashing, settings).unwrap();
         block_on(tenants.accounts.first_start(Some(Secret::new(PASSWORD)))).unwrap();
         let bytes = Arc::new(MemoryBytes::new());
         let records = Records::new(

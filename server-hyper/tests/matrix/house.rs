@@ -142,7 +142,7 @@ impl House {
             };
             let (kv, hashing) = (Arc::clone(stores.kv()), Arc::new(Argon2id::cheap()));
             let tenants = Tenants::open(kv, Arc::clone(&runtime), hashing, settings.clone());
-            let tenants = tenants.await.expect("sound settings");
+            let tenants = tenants.expect("sound settings");
             let entrance = Entrance::new(
                 Arc::clone(stores.kv()),
                 Arc::clone(&stores.keys),

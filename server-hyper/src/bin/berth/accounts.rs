@@ -28,7 +28,7 @@ pub(crate) async fn front(loaded: &Loaded, stores: &Stores) -> Result<Front, Pro
         hashing,
         config.auth.settings(),
     );
-    let tenants = tenants.await.map_err(|error| problem(loaded, "data", &error))?;
+    let tenants = tenants.map_err(|error| problem(loaded, "auth", &error))?;
     administrator(config, &tenants)
         .await
         .map_err(|error| problem(loaded, "auth.admin_password_file", &error))?;
