@@ -18,6 +18,7 @@
 //!
 //! The commands `start` and `memory` measure a `berth` process whole, run by [`trials::server`].
 
+pub mod accounts;
 pub mod cold;
 pub mod collection;
 pub mod engines;

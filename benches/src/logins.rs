@@ -3,16 +3,15 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use registry_auth::secret::Secret;
-use registry_auth::{ADMIN, Argon2id, NewUser, Profile, Settings, Tenants};
-use server_hyper::{StoreOptions, Stores, TokioRuntime};
+use registry_auth::{ADMIN, NewUser, Profile};
 use trials::server::Berth;
 
+use crate::accounts::{self, PASSWORD};
 use crate::load::Target;
 use crate::load::connection::{Connection, Request};
 use crate::load::content::{Blobs, MANIFEST, manifest};
@@ -91,8 +90,6 @@ impl Outcome {
     }
 }
 
-const PASSWORD: &str = "Correct1Horse";
-
 /// A hash at OWASP's parameters takes longer than this on any processor: what takes less was remembered.
 const HASH_MIN: f64 = 2.0;
 
@@ -167,18 +164,10 @@ fn user(number: u64) -> String {
 }
 
 /// As they are in a store that has been used.
-async fn make_accounts(data: &Path, accounts: u64) -> io::Result<()> {
-    let stores = Stores::open(data, StoreOptions::default()).map_err(io::Error::other)?;
-    let hashing = Arc::new(Argon2id::owasp());
-    let kv = Arc::clone(stores.kv());
-    let tenants = Tenants::open(kv, TokioRuntime::shared(), hashing, Settings::default());
-    let tenants = tenants.map_err(io::Error::other)?;
-    let first = tenants.accounts.first_start(Some(Secret::new(PASSWORD)));
-    first.await.map_err(io::Error::other)?;
+async fn make_accounts(data: &Path, users: u64) -> io::Result<()> {
     let (project, _) = REPOSITORY.split_once('/').unwrap_or((REPOSITORY, ""));
-    let made = tenants.projects.create(project, 1, false, Default::default());
-    made.await.map_err(io::Error::other)?;
-    for number in 0..accounts {
+    let tenants = accounts::made(data, project, false).await?;
+    for number in 0..users {
         let new = NewUser {
             username: user(number),
             profile: Profile::default(),

@@ -131,16 +131,12 @@ const TEXT_MAX: usize = "sha512:".len() + 2 * 64;
 
 impl Text {
     fn of(digest: &Digest) -> Text {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         let (algorithm, hash) = (digest.algorithm().as_str().as_bytes(), digest.hash());
         let mut bytes = [0; TEXT_MAX];
         let (head, hex) = bytes.split_at_mut(algorithm.len() + 1);
         head[..algorithm.len()].copy_from_slice(algorithm);
         head[algorithm.len()] = b':';
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(hash) {
-            pair[0] = HEX[usize::from(byte >> 4)];
-            pair[1] = HEX[usize::from(byte & 15)];
-        }
+        write_hex(hash, hex);
         Text {
             bytes,
             length: algorithm.len() + 1 + 2 * hash.len(),
@@ -152,21 +148,45 @@ impl Text {
     }
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Writes bytes in lower-case hex, two characters for each.
+pub(crate) fn write_hex(bytes: &[u8], hex: &mut [u8]) {
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
+    }
+}
+
+/// What a character of hex is worth, and for any other something beyond [`NIBBLE_MAX`].
+const NIBBLES: [u8; 256] = {
+    let mut worth = [0xff; 256];
+    let mut nibble = 0;
+    while nibble < HEX.len() {
+        worth[HEX[nibble] as usize] = nibble as u8;
+        nibble += 1;
+    }
+    worth
+};
+
+const NIBBLE_MAX: u8 = 15;
+
 fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], InvalidDigest> {
-    let nibble = |c: u8| match c {
-        b'0'..=b'9' => Ok(c - b'0'),
-        b'a'..=b'f' => Ok(c - b'a' + 10),
-        _ => Err(InvalidDigest::Hash),
-    };
     let text = text.as_bytes();
     if text.len() != 2 * N {
         return Err(InvalidDigest::Hash);
     }
-    let mut out = [0; N];
+    // Whether all was hex is asked once at the end: a digest is in nearly every request.
+    let (mut out, mut all) = ([0; N], 0);
     for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        let (high, low) = (NIBBLES[usize::from(pair[0])], NIBBLES[usize::from(pair[1])]);
+        *byte = high << 4 | low;
+        all |= high | low;
     }
-    Ok(out)
+    match all <= NIBBLE_MAX {
+        true => Ok(out),
+        false => Err(InvalidDigest::Hash),
+    }
 }
 
 impl FromStr for Digest {

@@ -4,12 +4,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use benches::accounts;
 use clap::Parser;
 use sha2::{Digest, Sha256};
 use trials::server::{Berth, Client};
 
 /// Measures how long `berth` takes from process start to the answer of its first manifest GET by tag, on a store with
-/// many tags, after a clean stop and after SIGKILL. Exits with an error if the median is beyond the limit.
+/// many tags: open to everybody, after a clean stop and after SIGKILL, and with accounts, of a project that is public. Exits with an
+/// error if a median is beyond the limit.
 #[derive(Parser)]
 struct Arguments {
     /// The program to measure.
@@ -29,6 +31,9 @@ struct Arguments {
     json: bool,
 }
 
+/// What the repository is in.
+const PROJECT: &str = "many";
+
 /// Tags that one request adds.
 const TAGS_AT_ONCE: u32 = 50;
 
@@ -46,25 +51,38 @@ fn main() -> io::Result<()> {
             began.elapsed().as_secs_f64()
         );
     }
-    let mut clean = Vec::new();
-    let mut killed = Vec::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(accounts::made(data.path(), PROJECT, true))?;
+    let (mut clean, mut killed, mut closed) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..arguments.rounds {
         let tag = (round as u32 * 7919) % arguments.tags;
-        let (berth, time) = first_manifest(&arguments.berth, data.path(), tag)?;
+        let open = |data: &Path| Berth::start(&arguments.berth, data);
+        let (berth, time) = first_manifest(open, data.path(), tag)?;
         clean.push(time);
         // The next start follows a kill in the middle of writes.
         write_until_killed(berth)?;
-        let (berth, time) = first_manifest(&arguments.berth, data.path(), tag)?;
+        let (berth, time) = first_manifest(open, data.path(), tag)?;
         killed.push(time);
+        berth.stop()?;
+        let with_accounts = |data: &Path| Berth::start_closed(&arguments.berth, data, |_| {});
+        let (berth, time) = first_manifest(with_accounts, data.path(), tag)?;
+        closed.push(time);
         berth.stop()?;
     }
     let limit = Duration::from_millis(arguments.limit_ms);
-    let within = [("clean stop", &mut clean), ("SIGKILL", &mut killed)].map(|(after, times)| {
+    let within = [
+        ("open, after a clean stop", &mut clean),
+        ("open, after SIGKILL", &mut killed),
+        ("with accounts, after a clean stop", &mut closed),
+    ]
+    .map(|(start, times)| {
         times.sort();
         let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
         if arguments.json {
             println!(
-                "{{\"after\":\"{after}\",\"tags\":{},\"starts\":{},\"median_ms\":{:.1},\"worst_ms\":{:.1}}}",
+                "{{\"start\":\"{start}\",\"tags\":{},\"starts\":{},\"median_ms\":{:.1},\"worst_ms\":{:.1}}}",
                 arguments.tags,
                 times.len(),
                 median.as_secs_f64() * 1e3,
@@ -72,7 +90,7 @@ fn main() -> io::Result<()> {
             );
         } else {
             println!(
-                "first manifest by tag after {after}: median {:.1} ms, worst {:.1} ms of {}",
+                "first manifest by tag, {start}: median {:.1} ms, worst {:.1} ms of {}",
                 median.as_secs_f64() * 1e3,
                 worst.as_secs_f64() * 1e3,
                 times.len()
@@ -89,11 +107,15 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn first_manifest(program: &Path, data: &Path, tag: u32) -> io::Result<(Berth, Duration)> {
+fn first_manifest(
+    start: impl Fn(&Path) -> io::Result<Berth>,
+    data: &Path,
+    tag: u32,
+) -> io::Result<(Berth, Duration)> {
     let began = Instant::now();
-    let berth = Berth::start(program, data)?;
+    let berth = start(data)?;
     Client::connect(berth.address)?
-        .get("GET", &format!("/v2/many/tags/manifests/t{tag:07}"))?
+        .get("GET", &format!("/v2/{PROJECT}/tags/manifests/t{tag:07}"))?
         .expect(200)?;
     Ok((berth, began.elapsed()))
 }
@@ -130,7 +152,7 @@ fn manifest() -> (&'static [u8], String) {
 }
 
 fn put(client: &mut Client, reference: &str, manifest: &[u8]) -> io::Result<()> {
-    let path = format!("/v2/many/tags/manifests/{reference}");
+    let path = format!("/v2/{PROJECT}/tags/manifests/{reference}");
     let media_type = "Content-Type: application/vnd.oci.image.index.v1+json\r\n";
     let reply = client.send("PUT", &path, media_type, manifest.len() as u64, |stream| {
         stream.write_all(manifest)

@@ -15,6 +15,7 @@ use super::operation::Operation;
 use super::respond::{self, Answer, REQUEST_ID, Refused, Reply};
 use crate::auth::{Anyone, Authenticated, Authenticator, Identity, TokenProblem};
 use crate::context::Context;
+use crate::digest::write_hex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::Registry;
 use crate::runtime::Runtime;
@@ -256,7 +257,11 @@ impl Service {
             Some(id) if (1..=ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) => {
                 id.into()
             }
-            _ => format!("{:032x}", self.runtime.random()).into(),
+            _ => {
+                let mut drawn = [0; 32];
+                write_hex(&self.runtime.random().to_be_bytes(), &mut drawn);
+                str::from_utf8(&drawn).expect("hex is ASCII").into()
+            }
         }
     }
 
