@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use registry_auth::secret::Secret;
-use registry_auth::{ADMIN, NewUser, Profile};
+use registry_auth::{ADMIN, NewUser};
 use trials::server::Berth;
 
 use crate::accounts::{self, PASSWORD};
@@ -168,12 +168,7 @@ async fn make_accounts(data: &Path, users: u64) -> io::Result<()> {
     let (project, _) = REPOSITORY.split_once('/').unwrap_or((REPOSITORY, ""));
     let tenants = accounts::made(data, project, false).await?;
     for number in 0..users {
-        let new = NewUser {
-            username: user(number),
-            profile: Profile::default(),
-            password: Secret::new(PASSWORD),
-            admin: false,
-        };
+        let new = NewUser::new(user(number), Secret::new(PASSWORD));
         let made = tenants.accounts.create_user(new);
         made.await.map_err(io::Error::other)?;
     }

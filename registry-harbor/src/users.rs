@@ -26,14 +26,12 @@ pub(crate) async fn list(state: &State, call: &Call<'_>) -> Answer {
 pub(crate) async fn create(state: &State, call: &Call<'_>) -> Answer {
     let new: model::UserRequest = call.document()?;
     let new = NewUser {
-        username: new.username,
         profile: Profile {
             email: new.email,
             realname: new.realname,
             comment: new.comment,
         },
-        password: Secret::new(new.password),
-        admin: false,
+        ..NewUser::new(new.username, Secret::new(new.password))
     };
     let made = state.parts.tenants.accounts.create_user(new).await?;
     Ok(Reply::done().created(&State::location(format_args!("/users/{}", made.id))))

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use registry_auth::secret::Secret;
-use registry_auth::{Argon2id, EntranceOptions, NewUser, Profile, Settings, Tenants};
+use registry_auth::{Argon2id, EntranceOptions, NewUser, Settings, Tenants};
 use registry_core::Registry;
 use registry_core::store::Lifetimes;
 use registry_remote::RemoteRegistry;
@@ -33,12 +33,7 @@ async fn logged_in() -> Fixture<dyn Registry> {
     let hashing = Arc::new(Argon2id::cheap());
     let tenants = Tenants::open(Arc::clone(stores.kv()), TokioRuntime::shared(), hashing, settings);
     let tenants = tenants.expect("settings that make sense");
-    let user = NewUser {
-        username: USER.to_owned(),
-        profile: Profile::default(),
-        password: Secret::new(PASSWORD),
-        admin: false,
-    };
+    let user = NewUser::new(USER, Secret::new(PASSWORD));
     tenants.accounts.create_user(user).await.expect("a new user");
     let front = Front::of_tenants(&stores, &tenants, EntranceOptions::default());
     let server = Server::builder()

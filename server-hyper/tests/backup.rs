@@ -24,6 +24,7 @@ use registry_storage::testkit::read_all;
 use server_hyper::control::{Held, SOCKET, Socket};
 use server_hyper::{StoreOptions, Stores, TokioRuntime};
 
+use support::image::{content, image};
 use support::soon;
 
 /// Lifetimes that are over soon, on a clock that runs fast.
@@ -39,22 +40,6 @@ const LIFETIMES: Lifetimes = Lifetimes {
 
 fn caller() -> Context {
     Context::request(Identity::Anonymous, "test")
-}
-
-/// Content that nobody else has, too large to go inside the records.
-fn content(seed: usize) -> Vec<u8> {
-    let seed = seed.to_le_bytes();
-    seed.iter().copied().cycle().take(20_000).collect()
-}
-
-fn image(blobs: &[Vec<u8>]) -> String {
-    let descriptor = |content: &Vec<u8>| {
-        let (digest, size) = (Digest::sha256(content), content.len());
-        format!(r#"{{"mediaType":"application/x","digest":"{digest}","size":{size}}}"#)
-    };
-    let layers: Vec<_> = blobs[1..].iter().map(descriptor).collect();
-    let (config, layers) = (descriptor(&blobs[0]), layers.join(","));
-    format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#)
 }
 
 /// Pushes an image. It may fail: on this clock a pusher may be too slow.

@@ -3,10 +3,9 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,23 +14,9 @@ use http::Method;
 use registry_core::Digest;
 use registry_core::manifest::{OCI_MANIFEST, ParsedManifest};
 
+use support::binary::{self, Serving};
+use support::image::{content, image};
 use support::{Http1, http1, read, request, soon};
-
-/// Content that nobody else has, too large to go inside the records.
-fn content(seed: usize) -> Vec<u8> {
-    let seed = seed.to_le_bytes();
-    seed.iter().copied().cycle().take(20_000).collect()
-}
-
-fn image(blobs: &[Vec<u8>]) -> String {
-    let descriptor = |content: &Vec<u8>| {
-        let (digest, size) = (Digest::sha256(content), content.len());
-        format!(r#"{{"mediaType":"application/x","digest":"{digest}","size":{size}}}"#)
-    };
-    let layers: Vec<_> = blobs[1..].iter().map(descriptor).collect();
-    let (config, layers) = (descriptor(&blobs[0]), layers.join(","));
-    format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#)
-}
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
@@ -41,60 +26,14 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// The binary, with nothing of this process's environment that configures it.
-fn berth(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
-    command.args(arguments).stdin(Stdio::null());
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("BERTH_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
+/// Whether a command ended well, what it printed, and what it said beside that.
 fn run(arguments: &[&str]) -> (bool, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = berth(arguments).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.success(), text(stdout), text(stderr))
+    let said = binary::run(arguments);
+    (said.code == 0, said.out, said.err)
 }
 
-/// A server that ends with the test, if it is not killed before.
-struct Serving(Child, SocketAddr);
-
-impl Serving {
-    fn start(data: &str) -> Self {
-        let arguments = [
-            "serve",
-            "--allow-anonymous",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin-listen",
-            "off",
-            "--print-address",
-            "--log-level",
-            "error",
-            "--data",
-            data,
-        ];
-        let mut child = berth(&arguments).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        Serving(child, line.trim().parse().expect("an address"))
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _reaped = self.0.wait();
-    }
+fn serve(data: &str) -> Serving {
+    Serving::start(Path::new(data), &[])
 }
 
 async fn push_over(client: &mut Http1, n: usize) -> Option<()> {
@@ -142,8 +81,8 @@ async fn the_binary_backs_up_under_load_and_what_it_restores_can_be_pulled() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (data, to, back) = (path("data"), path("backup"), path("back"));
-    let serving = Serving::start(&data);
-    let address = serving.1;
+    let serving = serve(&data);
+    let address = serving.address;
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let load = {
         let acknowledged = acknowledged.clone();
@@ -200,9 +139,9 @@ async fn the_binary_backs_up_under_load_and_what_it_restores_can_be_pulled() {
     );
     let (well, _, said) = run(&["restore", &to, "--data", &back]);
     assert!(!well && said.contains("is not empty"), "{said}");
-    let serving = Serving::start(&back);
+    let serving = serve(&back);
     for n in 0..pushed {
-        pull_over(serving.1, n).await;
+        pull_over(serving.address, n).await;
     }
 }
 
@@ -211,7 +150,7 @@ fn the_binary_backs_up_a_stopped_registry_and_finds_what_is_wrong_with_one() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (data, to) = (path("data"), path("backup"));
-    drop(Serving::start(&data));
+    drop(serve(&data));
     let (well, said, progress) = run(&["backup", "--data", &data, &to]);
     assert!(well, "{said}{progress}");
     let (well, found, said) = run(&["fsck", "--deep", "--data", &data]);

@@ -11,29 +11,12 @@ use registry_core::Digest;
 use registry_core::store::{Kv as _, Txn};
 use server_hyper::TokioRuntime;
 use server_hyper::control::TOKEN;
-use support::binary::{Said, Serving, berth, finish};
+use support::binary::{Serving, berth, local, remote};
 use support::image::{LAYER, delete, push, push_blob, resolve, status};
 use support::{http1, request, soon};
 
 /// The server's own collector does not come by.
 const IDLE: &[&str] = &["--set", "collector.interval=1h"];
-
-/// Runs a command over HTTP.
-fn remote(server: &Serving, data: &Path, arguments: &[&str]) -> Said {
-    let mut command = berth(arguments);
-    command
-        .args(["--server", &format!("http://{}", server.admin)])
-        .arg("--token-file")
-        .arg(data.join(TOKEN));
-    finish(command)
-}
-
-/// Runs a command on a data directory.
-fn local(data: &Path, arguments: &[&str]) -> Said {
-    let mut command = berth(arguments);
-    command.arg("--data").arg(data);
-    finish(command)
-}
 
 /// How many files the blobs take.
 fn files(data: &Path) -> usize {

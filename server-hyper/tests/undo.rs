@@ -2,32 +2,13 @@
 
 mod support;
 
-use std::path::Path;
-
 use futures_util::StreamExt as _;
 use registry_core::auth::Identity;
 use registry_core::manifest::OCI_INDEX;
 use registry_core::{Context, Digest, PutManifest, RepositoryName};
-use server_hyper::control::{Request, TOKEN, answer};
-use support::binary::{Said, Serving, berth, finish, run};
+use server_hyper::control::{Request, answer};
+use support::binary::{Said, Serving, local, remote, run};
 use support::image::{delete, push, resolve, status};
-
-/// Runs a command over HTTP.
-fn remote(server: &Serving, data: &Path, arguments: &[&str]) -> Said {
-    let mut command = berth(arguments);
-    command
-        .args(["--server", &format!("http://{}", server.admin)])
-        .arg("--token-file")
-        .arg(data.join(TOKEN));
-    finish(command)
-}
-
-/// Runs a command on a data directory.
-fn local(data: &Path, arguments: &[&str]) -> Said {
-    let mut command = berth(arguments);
-    command.arg("--data").arg(data);
-    finish(command)
-}
 
 #[tokio::test]
 async fn what_was_deleted_is_listed_and_comes_back_with_its_tags_over_the_socket_and_over_http() {

@@ -11,10 +11,10 @@ use registry_gc::{Collector, RunOptions, Settings, Stop};
 use registry_storage::clock::ManualClock;
 use registry_storage::kv::Options;
 use registry_storage::records::Records;
+use registry_storage::testkit::{Asked, Counting};
 use serde::Serialize;
 use server_hyper::TokioRuntime;
 
-use super::counting::{Asked, Counting};
 use super::store::{self, Next};
 use super::{failed, median, must};
 

@@ -1,6 +1,5 @@
 //! What collecting costs: by how much is live, to those who pull meanwhile, and beside distribution's.
 
-mod counting;
 pub mod live;
 pub mod peer;
 pub mod pulls;

@@ -21,6 +21,18 @@ pub struct NewUser {
     pub admin: bool,
 }
 
+impl NewUser {
+    /// Somebody of whom nothing more is known, and who may no more than their roles say.
+    pub fn new(username: impl Into<String>, password: Secret) -> Self {
+        NewUser {
+            username: username.into(),
+            profile: Profile::default(),
+            password,
+            admin: false,
+        }
+    }
+}
+
 /// What is known of a user beside what they may.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {

@@ -1,7 +1,7 @@
 //! A registry's accounts and projects, on a clock that the test owns and records that count what is read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,13 +9,13 @@ use futures_executor::block_on;
 use registry_auth::roles::Role;
 use registry_auth::secret::Secret;
 use registry_auth::{
-    Argon2id, Directory, Grantee, NewRobot, NewUser, PasswordHashing, Permission, Profile, Settings, Tenants,
+    Argon2id, Directory, Grantee, NewRobot, NewUser, PasswordHashing, Permission, Settings, Tenants,
 };
 use registry_core::auth::{Access, Action, Authorizer, Decision, Identity};
 use registry_core::runtime::Threads;
-use registry_core::store::{Entry, Kv, KvError, Stamp, Txn};
 use registry_core::{Runtime, Timestamp};
 use registry_storage::memory::MemoryKv;
+use registry_storage::testkit::Counting;
 
 /// A password that is as good as another.
 pub(crate) const PASSWORD: &str = "Harbor12345";
@@ -48,38 +48,6 @@ impl Runtime for Clock {
 
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
         Threads.spawn_blocking(work);
-    }
-}
-
-/// Records that count reads.
-pub(crate) struct Counting {
-    records: MemoryKv,
-    pub(crate) reads: AtomicUsize,
-}
-
-#[async_trait]
-impl Kv for Counting {
-    async fn get(&self, key: &str) -> Result<Option<Entry>, KvError> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        self.records.get(key).await
-    }
-
-    async fn scan(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, Entry)>, KvError> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        self.records.scan(prefix, after, limit).await
-    }
-
-    async fn now(&self) -> Result<Timestamp, KvError> {
-        self.records.now().await
-    }
-
-    async fn commit(&self, txn: Txn) -> Result<Stamp, KvError> {
-        self.records.commit(txn).await
     }
 }
 
@@ -119,10 +87,7 @@ impl House {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        let kv = Arc::new(Counting {
-            records: MemoryKv::new(),
-            reads: AtomicUsize::new(0),
-        });
+        let kv = Arc::new(Counting::new(Arc::new(MemoryKv::new())));
         let clock = Arc::new(Clock(AtomicU64::new(1_800_000_000_000)));
         let house = House::over(kv, clock, settings);
         let given = Some(Secret::new(PASSWORD));
@@ -154,12 +119,7 @@ impl House {
     }
 
     pub(crate) fn user(&self, name: &str) -> u64 {
-        let new = NewUser {
-            username: name.to_owned(),
-            profile: Profile::default(),
-            password: Secret::new(PASSWORD),
-            admin: false,
-        };
+        let new = NewUser::new(name, Secret::new(PASSWORD));
         block_on(self.tenants.accounts.create_user(new)).unwrap().id
     }
 
@@ -215,8 +175,9 @@ impl House {
         block_on(self.tenants.accounts.subject(name)).unwrap()
     }
 
-    pub(crate) fn reads(&self) -> usize {
-        self.kv.reads.load(Ordering::SeqCst)
+    /// How often the records were read since the last time.
+    pub(crate) fn reads(&self) -> u64 {
+        self.kv.take().reads
     }
 }
 

@@ -89,12 +89,12 @@ fn a_warm_decision_reads_no_record_and_a_second_of_them_reads_one() {
         assert!(visible.unwrap().contains(&"team/app".parse().unwrap()));
     };
     ask();
-    let before = house.reads();
+    house.reads();
     (0..100).for_each(|_| ask());
-    assert_eq!(house.reads(), before);
+    assert_eq!(house.reads(), 0);
     house.clock.advance(STALE_AFTER);
     (0..100).for_each(|_| ask());
-    assert_eq!(house.reads(), before + 1, "the mark");
+    assert_eq!(house.reads(), 1, "the mark");
 }
 
 #[test]

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_executor::block_on;
 use futures_util::future::join_all;
 use registry_auth::tokens::{KeyOptions, Keys, Rotation, SealingKey, TokenAuthority, TokenOptions, key_id};
+use registry_core::ErrorKind;
 use registry_core::runtime::Threads;
-use registry_core::store::{Entry, Kv, KvError, Stamp, Txn};
-use registry_core::{ErrorKind, Timestamp};
+use registry_core::store::Kv;
 use registry_storage::memory::MemoryKv;
+use registry_storage::testkit::Counting;
 
 use crate::harness::{Accounts, Node};
 
@@ -165,44 +165,12 @@ fn a_sealed_key_signs_only_where_it_can_be_opened_and_verifies_everywhere() {
     }
 }
 
-/// Counts reads of the records.
-struct Counting(MemoryKv, AtomicU64);
-
-#[async_trait]
-impl Kv for Counting {
-    async fn get(&self, key: &str) -> Result<Option<Entry>, KvError> {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.get(key).await
-    }
-
-    async fn scan(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, Entry)>, KvError> {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.scan(prefix, after, limit).await
-    }
-
-    async fn now(&self) -> Result<Timestamp, KvError> {
-        self.0.now().await
-    }
-
-    async fn commit(&self, txn: Txn) -> Result<Stamp, KvError> {
-        self.0.commit(txn).await
-    }
-}
-
 #[test]
 fn ids_that_no_key_has_cost_no_read_each() {
     let base = Node::new();
-    let kv = Arc::new(Counting(
-        MemoryKv::with_clock(base.clock.clock()),
-        AtomicU64::new(0),
-    ));
+    let kv = Arc::new(Counting::new(Arc::new(MemoryKv::with_clock(base.clock.clock()))));
     let keys = Keys::new(kv.clone(), Arc::clone(&base.runtime), KeyOptions::default());
-    let reads = || kv.1.swap(0, Ordering::SeqCst);
+    let reads = || kv.take().reads;
     block_on(async {
         keys.signer().await.unwrap();
         reads();

@@ -14,7 +14,7 @@ use registry_auth::roles::Role;
 use registry_auth::secret::Secret;
 use registry_auth::tokens::{KeyOptions, Keys};
 use registry_auth::{
-    Argon2id, Directory, Entered, Entrance, EntranceOptions, Grantee, NewUser, Profile, Settings, Tenants,
+    Argon2id, Directory, Entered, Entrance, EntranceOptions, Grantee, NewUser, Settings, Tenants,
 };
 use registry_core::http::Service;
 use registry_core::runtime::Threads;
@@ -302,12 +302,7 @@ impl House {
     }
 
     pub(crate) fn user(&self, name: &str) -> u64 {
-        let new = NewUser {
-            username: name.to_owned(),
-            profile: Profile::default(),
-            password: Secret::new(PASSWORD),
-            admin: false,
-        };
+        let new = NewUser::new(name, Secret::new(PASSWORD));
         block_on(self.tenants.accounts.create_user(new)).unwrap().id
     }
 

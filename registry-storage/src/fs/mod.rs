@@ -184,7 +184,14 @@ impl BlobStore for FsBytes {
         let Some(name) = FileName::at(location) else {
             return Ok(None);
         };
-        if let Some((_, length)) = self.sessions.tree().read_at_once(&name) {
+        if let Some((_, length)) = self.opened.find(&name) {
+            return Ok(Some(length));
+        }
+        if let Some((file, length)) = self.sessions.tree().read_at_once(&name) {
+            // What is asked for once is asked for again, or read.
+            if let Ok(BlobRead::File(file, _)) = file.into_read(0..length) {
+                self.opened.keep(name, &file);
+            }
             return Ok(Some(length));
         }
         let info = self.run(move |sessions| sessions.tree().info(&name)).await;

@@ -18,6 +18,7 @@
 pub mod blob_store;
 pub mod collection;
 mod content;
+mod counting;
 pub mod disk;
 mod interleaved;
 pub mod kv;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use registry_core::store::{BlobStore, UploadStore};
 
 pub use content::{chunked, content, read_all};
+pub use counting::{Asked, Counting};
 pub use interleaved::Interleaved;
 
 /// A store that takes bytes and gives them back: what the suites for bytes are run on.

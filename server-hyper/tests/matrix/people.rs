@@ -6,7 +6,7 @@ use std::time::Duration;
 use registry_auth::roles::Role;
 use registry_auth::secret::Secret;
 use registry_auth::{
-    Grantee, GroupKind, NewGroup, NewRobot, NewToken, NewUser, Permission, Profile, RobotChange, Tenants,
+    Grantee, GroupKind, NewGroup, NewRobot, NewToken, NewUser, Permission, RobotChange, Tenants,
 };
 use registry_core::store::collection::Query;
 
@@ -19,12 +19,7 @@ pub(crate) const PASSWORD: &str = "Correct-Horse-1";
 const ENDED: Duration = Duration::from_secs(300);
 
 pub(crate) fn new_user(name: &str) -> NewUser {
-    NewUser {
-        username: name.to_owned(),
-        profile: Profile::default(),
-        password: Secret::new(PASSWORD),
-        admin: false,
-    }
+    NewUser::new(name, Secret::new(PASSWORD))
 }
 
 /// Makes everybody, and says what each logs in with, and which ids users have.

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
 use serde_json::Value;
+use server_hyper::control::TOKEN;
 
 /// The binary, with nothing of this process's environment that configures it.
 pub(crate) fn berth(arguments: &[&str]) -> Command {
@@ -57,6 +58,23 @@ pub(crate) fn finish(mut command: Command) -> Said {
 
 pub(crate) fn run(arguments: &[&str]) -> Said {
     finish(berth(arguments))
+}
+
+/// Runs a command over HTTP.
+pub(crate) fn remote(server: &Serving, data: &Path, arguments: &[&str]) -> Said {
+    let mut command = berth(arguments);
+    command
+        .args(["--server", &format!("http://{}", server.admin)])
+        .arg("--token-file")
+        .arg(data.join(TOKEN));
+    finish(command)
+}
+
+/// Runs a command on a data directory.
+pub(crate) fn local(data: &Path, arguments: &[&str]) -> Said {
+    let mut command = berth(arguments);
+    command.arg("--data").arg(data);
+    finish(command)
 }
 
 /// The password of the administrator of a closed server.

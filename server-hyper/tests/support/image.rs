@@ -18,6 +18,23 @@ pub(crate) struct Image {
 /// Bytes of a layer, too many to go inside the records.
 pub(crate) const LAYER: usize = 20_000;
 
+/// Content that no other seed gives, too large to go inside the records.
+pub(crate) fn content(seed: usize) -> Vec<u8> {
+    let seed = seed.to_le_bytes();
+    seed.iter().copied().cycle().take(LAYER).collect()
+}
+
+/// The manifest of an image whose configuration is the first of the blobs.
+pub(crate) fn image(blobs: &[Vec<u8>]) -> String {
+    let descriptor = |content: &Vec<u8>| {
+        let (digest, size) = (Digest::sha256(content), content.len());
+        format!(r#"{{"mediaType":"application/x","digest":"{digest}","size":{size}}}"#)
+    };
+    let layers: Vec<_> = blobs[1..].iter().map(descriptor).collect();
+    let (config, layers) = (descriptor(&blobs[0]), layers.join(","));
+    format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#)
+}
+
 async fn send(
     address: SocketAddr,
     method: Method,
@@ -43,9 +60,8 @@ pub(crate) async fn push_blob(address: SocketAddr, repository: &str, content: Ve
 }
 
 /// Pushes an image that no other seed gives, and tags it.
-pub(crate) async fn push(address: SocketAddr, repository: &str, tag: &str, seed: u64) -> Image {
-    let layer: Vec<u8> = seed.to_le_bytes().iter().copied().cycle().take(LAYER).collect();
-    let layer = push_blob(address, repository, layer).await;
+pub(crate) async fn push(address: SocketAddr, repository: &str, tag: &str, seed: usize) -> Image {
+    let layer = push_blob(address, repository, content(seed)).await;
     let config = format!(r#"{{"seed":{seed}}}"#);
     let size = config.len();
     let config = push_blob(address, repository, config.into_bytes()).await;

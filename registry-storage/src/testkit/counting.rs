@@ -13,6 +13,8 @@ use serde::Serialize;
 pub struct Asked {
     /// Records read: one for each get, whether there was any, and one for each entry of each scan.
     pub read: u64,
+    /// Gets and scans.
+    pub reads: u64,
     /// Scans.
     pub scans: u64,
     /// Transactions.
@@ -21,32 +23,37 @@ pub struct Asked {
     pub asserted: u64,
 }
 
-/// Counts, and passes on.
-pub(super) struct Counting {
+/// Counts, and passes on. It gives no [marks](Kv::mark), so that whoever reads again is counted again.
+pub struct Counting {
     kv: Arc<dyn Kv>,
-    read: AtomicU64,
+    gets: AtomicU64,
     scans: AtomicU64,
+    listed: AtomicU64,
     commits: AtomicU64,
     asserted: AtomicU64,
 }
 
 impl Counting {
-    pub(super) fn new(kv: Arc<dyn Kv>) -> Self {
+    /// Counts what is asked of these records.
+    pub fn new(kv: Arc<dyn Kv>) -> Self {
         Counting {
             kv,
-            read: AtomicU64::new(0),
+            gets: AtomicU64::new(0),
             scans: AtomicU64::new(0),
+            listed: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             asserted: AtomicU64::new(0),
         }
     }
 
     /// What was asked since the last time.
-    pub(super) fn take(&self) -> Asked {
+    pub fn take(&self) -> Asked {
         let take = |count: &AtomicU64| count.swap(0, Ordering::SeqCst);
+        let (gets, scans) = (take(&self.gets), take(&self.scans));
         Asked {
-            read: take(&self.read),
-            scans: take(&self.scans),
+            read: gets + take(&self.listed),
+            reads: gets + scans,
+            scans,
             commits: take(&self.commits),
             asserted: take(&self.asserted),
         }
@@ -56,7 +63,7 @@ impl Counting {
 #[async_trait]
 impl Kv for Counting {
     async fn get(&self, key: &str) -> Result<Option<Entry>, KvError> {
-        self.read.fetch_add(1, Ordering::SeqCst);
+        self.gets.fetch_add(1, Ordering::SeqCst);
         self.kv.get(key).await
     }
 
@@ -66,9 +73,9 @@ impl Kv for Counting {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Entry)>, KvError> {
-        let page = self.kv.scan(prefix, after, limit).await?;
         self.scans.fetch_add(1, Ordering::SeqCst);
-        self.read.fetch_add(page.len() as u64, Ordering::SeqCst);
+        let page = self.kv.scan(prefix, after, limit).await?;
+        self.listed.fetch_add(page.len() as u64, Ordering::SeqCst);
         Ok(page)
     }
 
@@ -77,9 +84,9 @@ impl Kv for Counting {
     }
 
     async fn commit(&self, txn: Txn) -> Result<Stamp, KvError> {
+        let asserted = txn.preconditions.len() as u64;
         self.commits.fetch_add(1, Ordering::SeqCst);
-        self.asserted
-            .fetch_add(txn.preconditions.len() as u64, Ordering::SeqCst);
+        self.asserted.fetch_add(asserted, Ordering::SeqCst);
         self.kv.commit(txn).await
     }
 }
