@@ -232,13 +232,15 @@ impl Records {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<Attempt<BlobRecord>> {
-        // Live, and here by an edge: what a pusher can be told without a write.
-        if let Some(known) = self
-            .answers
-            .blob(self.kv(), name, digest)
-            .filter(|known| known.until.is_none())
-        {
-            return Ok(Attempt::Done(known.record));
+        // Live, and here by what a pusher can be told without a write: see `is_told`.
+        if let Some(Readable { record, until }) = self.answers.blob(self.kv(), name, digest) {
+            match until {
+                None => return Ok(Attempt::Done(record)),
+                Some(until) if until == self.bucket(self.clock().await?).1 => {
+                    return Ok(Attempt::Done(record));
+                }
+                Some(_) => {}
+            }
         }
         let of_name = self.kv().mark(&keys::repository(name.as_str()));
         let repository = self.known(name).await?;

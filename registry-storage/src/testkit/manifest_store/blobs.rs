@@ -320,6 +320,7 @@ pub async fn a_lease_in_a_later_bucket_holds_longer(fixture: Fixture) {
     fixture.publish(&a, "leased").await;
     for _ in 0..5 {
         fixture.clock.advance(lifetimes.grace - Duration::from_millis(1));
+        assert!(fixture.belongs(&a, "leased").await);
         fixture
             .store
             .lease(&a, &digest("leased"))
