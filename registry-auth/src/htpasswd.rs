@@ -28,12 +28,20 @@ pub struct Htpasswd {
     runtime: Arc<dyn Runtime>,
     hashing: Arc<dyn PasswordHashing>,
     read: Arc<Mutex<ReadFile>>,
-    /// What a password is held against if there is no user of that name: as much work as for most.
-    nobodys: Arc<str>,
 }
 
 /// Hashes by the names of their users.
-type Users = HashMap<Box<str>, Arc<str>>;
+struct Users {
+    hashes: HashMap<Box<str>, Arc<str>>,
+    /// For who is not there: as much work as the hash that is the most.
+    nobodys: String,
+}
+
+impl Users {
+    fn hash(&self, name: &str) -> Option<&str> {
+        self.hashes.get(name).map(|hash| &**hash)
+    }
+}
 
 struct ReadFile {
     users: Arc<Users>,
@@ -67,11 +75,6 @@ impl Htpasswd {
         let path: Arc<Path> = path.into().into();
         let (file, now) = (Arc::clone(&path), runtime.now());
         let (users, seen) = runtime::blocking(&*runtime, move || load(&file)).await?;
-        let cost = users
-            .values()
-            .filter_map(|hash| cost(hash))
-            .max()
-            .unwrap_or(bcrypt::DEFAULT_COST);
         Ok(Htpasswd {
             path,
             runtime,
@@ -81,7 +84,6 @@ impl Htpasswd {
                 seen,
                 looked: now,
             })),
-            nobodys: nobodys_bcrypt(cost).into(),
         })
     }
 
@@ -121,8 +123,11 @@ impl Htpasswd {
 impl Directory for Htpasswd {
     async fn verify(&self, name: &str, secret: &str) -> Result<Option<Verified>> {
         let users = self.users().await;
-        let hash = users.get(name);
-        let is_right = self.hashing.verify(secret, hash.unwrap_or(&self.nobodys)).await?;
+        let hash = users.hash(name);
+        let is_right = self
+            .hashing
+            .verify(secret, hash.unwrap_or(&users.nobodys))
+            .await?;
         Ok(hash.filter(|_| is_right).map(|hash| Verified {
             subject: name.into(),
             stamp: stamp(hash),
@@ -131,7 +136,7 @@ impl Directory for Htpasswd {
     }
 
     async fn subject(&self, name: &str) -> Result<Option<u64>> {
-        Ok(self.users().await.get(name).map(|hash| stamp(hash)))
+        Ok(self.users().await.hash(name).map(stamp))
     }
 
     /// Beside such a file there are no projects that could be deleted: each is the same as long as there is the registry.
@@ -181,7 +186,7 @@ fn load(path: &Path) -> Result<(Users, Seen), AccountError> {
 /// The users of an htpasswd file: lines of a name, a colon and a bcrypt hash; empty ones and those that begin with `#` say
 /// nothing. Never tells a hash.
 fn parse(text: &str) -> Result<Users, String> {
-    let mut users = HashMap::new();
+    let (mut hashes, mut most) = (HashMap::new(), None);
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_end();
         if line.is_empty() || line.starts_with('#') {
@@ -191,16 +196,20 @@ fn parse(text: &str) -> Result<Users, String> {
         let Some((name, hash)) = line.split_once(':').filter(|(name, _)| !name.is_empty()) else {
             return Err(format!("line {number} is not a name, a colon and a hash"));
         };
-        if cost(hash).is_none() {
+        let Some(cost) = cost(hash) else {
             return Err(format!(
                 "line {number}, user {name:?}: the hash is not bcrypt; write it with `htpasswd -B`"
             ));
-        }
-        if users.insert(name.into(), hash.into()).is_some() {
+        };
+        most = most.max(Some(cost));
+        if hashes.insert(name.into(), hash.into()).is_some() {
             return Err(format!("line {number}: user {name:?} was there before"));
         }
     }
-    Ok(users)
+    Ok(Users {
+        hashes,
+        nobodys: nobodys_bcrypt(most.unwrap_or(bcrypt::DEFAULT_COST)),
+    })
 }
 
 /// The cost of a bcrypt hash; nothing if it is none, or not one to be verified in a reasonable time.
@@ -273,6 +282,16 @@ mod tests {
             assert!(told_of.contains(told), "{told_of}");
             assert!(!told_of.contains("$") && !told_of.contains("W6ph"), "{told_of}");
         }
+    }
+
+    #[test]
+    fn who_is_not_there_costs_as_much_as_the_dearest_who_is() {
+        let text = format!(
+            "{}{}",
+            line("alice", "x"),
+            line("bob", "x").replace("$04$", "$06$")
+        );
+        assert!(parse(&text).unwrap().nobodys.starts_with("$2b$06$"));
     }
 
     #[test]

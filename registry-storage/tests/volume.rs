@@ -50,6 +50,36 @@ fn blobs_whose_volume_is_away_are_an_error_and_come_back_with_it() {
     });
 }
 
+/// A file that was read is kept open, and what is open can be read wherever it is.
+#[test]
+fn a_blob_whose_file_is_elsewhere_is_not_told_to_be_there_though_it_is_open() {
+    block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let (blobs, away) = (directory.path().join("blobs"), directory.path().join("away"));
+        let store = FsBytes::open(&blobs, Threads::shared()).unwrap();
+        let blob = UploadId::new(1 << 120);
+        let digest = Digest::sha256(b"bytes");
+        let sent = once(&b"bytes"[..]);
+        let finish = store.finish(&blob, Algorithm::Sha256, Some(0), sent, &digest);
+        finish.await.unwrap();
+        let location = store.location(&blob);
+        for _ in 0..2 {
+            assert_eq!(store.size(&location).await.unwrap(), Some(5));
+            read_all(store.read(&location, 0..5).await.unwrap())
+                .await
+                .unwrap();
+        }
+
+        let path = blobs.join(location.to_string().strip_prefix("file:").unwrap());
+        std::fs::rename(&path, &away).unwrap();
+        assert_eq!(store.size(&location).await.unwrap(), None);
+        std::fs::rename(&away, &path).unwrap();
+        assert_eq!(store.size(&location).await.unwrap(), Some(5));
+        std::fs::rename(&blobs, &away).unwrap();
+        assert!(store.size(&location).await.is_err());
+    });
+}
+
 #[test]
 fn a_volume_is_there_if_it_is_the_one_that_the_records_are_of() {
     block_on(async {

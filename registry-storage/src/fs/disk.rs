@@ -109,8 +109,10 @@ pub trait DiskFile: Send + Sync {
     fn set_mark(&self, mark: &[u8]) -> io::Result<()>;
 
     /// Begins to write a part of the content to the disk, so that a sync that follows has less to do. It promises nothing, and
-    /// a disk need not do so.
-    fn write_out(&self, _part: Range<u64>) {}
+    /// a disk need not do so; but an error is one of the sync, which may not be told it again.
+    fn write_out(&self, _part: Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Makes content and length survive a power cut, and nothing else.
     fn sync_data(&self) -> io::Result<()>;
@@ -231,8 +233,8 @@ impl DiskFile for File {
     }
 
     #[cfg(target_os = "linux")]
-    fn write_out(&self, part: Range<u64>) {
-        super::write_out::begin(self, part);
+    fn write_out(&self, part: Range<u64>) -> io::Result<()> {
+        super::write_out::begin(self, part)
     }
 
     fn sync_data(&self) -> io::Result<()> {

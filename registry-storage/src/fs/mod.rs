@@ -184,8 +184,10 @@ impl BlobStore for FsBytes {
         let Some(name) = FileName::at(location) else {
             return Ok(None);
         };
-        if let Some((_, length)) = self.opened.find(&name) {
-            return Ok(Some(length));
+        // By its path all the same: what is open is found without waiting, and may be elsewhere by now.
+        if self.opened.find(&name).is_some() {
+            let info = self.sessions.tree().info(&name);
+            return Ok(info.map_err(StoreError::Failed)?.map(|info| info.length));
         }
         if let Some((file, length)) = self.sessions.tree().read_at_once(&name) {
             // What is asked for once is asked for again, or read.

@@ -207,22 +207,28 @@ impl Session {
             if is_shortage(&error) {
                 return Err(StoreError::Failed(error));
             }
-            // A blob was synced before it became one; only what is not one yet is given up.
-            if !self.may_be_blob
-                && let Err(error) = file.set_mode(BROKEN)
-            {
-                tracing::error!(name = %self.name, %error, "a file that could not be synced cannot be marked as such");
-            }
-            self.failed = Some((
-                error.kind(),
-                format!("{} could not be synced: {error}", self.name),
-            ));
-            self.file = None;
-            return Err(StoreError::Lost(error));
+            return Err(self.lose(error));
         }
         self.dirty = false;
         self.entry_durable = true;
         Ok(())
+    }
+
+    /// Gives the file up: a part of it was not synced.
+    fn lose(&mut self, error: io::Error) -> StoreError {
+        // A blob was synced before it became one; only what is not one yet is given up.
+        if !self.may_be_blob
+            && let Some(file) = &self.file
+            && let Err(error) = file.set_mode(BROKEN)
+        {
+            tracing::error!(name = %self.name, %error, "a file that could not be synced cannot be marked as such");
+        }
+        self.failed = Some((
+            error.kind(),
+            format!("{} could not be synced: {error}", self.name),
+        ));
+        self.file = None;
+        StoreError::Lost(error)
     }
 
     /// The length, durable.
@@ -296,8 +302,12 @@ impl Session {
             rest = &rest[written..];
         }
         let due = |length| length - length % WRITE_OUT;
-        if due(self.length) > due(began) {
-            file.write_out(due(began)..due(self.length));
+        let is_synced = tree.syncs.file || tree.syncs.upload_state;
+        if is_synced
+            && due(self.length) > due(began)
+            && let Err(error) = file.write_out(due(began)..due(self.length))
+        {
+            return Err(self.lose(error));
         }
         match self.length - self.marked < MARK_EVERY {
             true => Ok(()),
@@ -412,6 +422,7 @@ mod tests {
     use super::super::disk::FileSystem;
     use super::*;
     use crate::durability::Syncs;
+    use crate::testkit::disk::{Fault, FaultyDisk};
     use registry_core::UploadId;
     use std::sync::Arc;
 
@@ -444,6 +455,23 @@ mod tests {
         let sealed = session.seal(&tree, &Digest::sha256(b"bytes"));
         assert!(matches!(sealed, Err(StoreError::Lost(_))), "{sealed:?}");
         assert!(!session.forgettable(), "forgotten, it would be trusted again");
+    }
+
+    #[test]
+    fn an_error_of_the_disk_that_begins_to_write_is_as_final_as_one_of_the_sync() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = FaultyDisk::around(Arc::new(FileSystem));
+        let tree = Tree::new(Arc::new(disk.clone()), directory.path().to_owned(), Syncs::ALL);
+        let mut session = Session::new(FileName::of(&UploadId::new(7)));
+        let epoch = session.begin(&tree, Algorithm::Sha256, Some(0)).unwrap();
+        let most = vec![7; WRITE_OUT as usize - 1];
+        session.write(&tree, epoch, &most).unwrap();
+
+        disk.fail(1, Fault::Io);
+        let written = session.write(&tree, epoch, b"last");
+        assert!(matches!(written, Err(StoreError::Lost(_))), "{written:?}");
+        assert_eq!(disk.take_failed(), ["write out"]);
+        assert!(matches!(session.finish(&tree, epoch), Err(StoreError::Lost(_))));
     }
 
     #[test]

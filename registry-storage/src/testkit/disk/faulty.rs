@@ -214,6 +214,10 @@ impl DiskFile for FaultyFile {
         self.disk.call("mark", || self.inner.set_mark(mark))
     }
 
+    fn write_out(&self, part: Range<u64>) -> io::Result<()> {
+        self.disk.call("write out", || self.inner.write_out(part.clone()))
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.disk.call("sync", || self.inner.sync_data())
     }
