@@ -232,15 +232,10 @@ impl Records {
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<Attempt<BlobRecord>> {
-        // Live, and here by what a pusher can be told without a write: see `is_told`.
-        if let Some(Readable { record, until }) = self.answers.blob(self.kv(), name, digest) {
-            match until {
-                None => return Ok(Attempt::Done(record)),
-                Some(until) if until == self.bucket(self.clock().await?).1 => {
-                    return Ok(Attempt::Done(record));
-                }
-                Some(_) => {}
-            }
+        // Live, and here by an edge: what a pusher can be told without a write. A lease is looked for each time: it may be given up
+        // between a look at the marks and one at the clock.
+        if let Some(Readable { record, until: None }) = self.answers.blob(self.kv(), name, digest) {
+            return Ok(Attempt::Done(record));
         }
         let of_name = self.kv().mark(&keys::repository(name.as_str()));
         let repository = self.known(name).await?;
