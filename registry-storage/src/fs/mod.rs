@@ -184,8 +184,8 @@ impl BlobStore for FsBytes {
         let Some(name) = FileName::at(location) else {
             return Ok(None);
         };
-        // By its path all the same: what is open is found without waiting, and may be elsewhere by now.
-        if self.opened.find(&name).is_some() {
+        // By its path in any case. That of an open file is looked up without waiting.
+        if self.opened.holds(&name) {
             let info = self.sessions.tree().info(&name);
             return Ok(info.map_err(StoreError::Failed)?.map(|info| info.length));
         }

@@ -31,6 +31,11 @@ impl Opened {
         }
     }
 
+    /// Whether a file of this name is open, so that the system has its path in memory. It may be elsewhere by now.
+    pub(super) fn holds(&self, name: &FileName) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Keeps a file open.
     pub(super) fn keep(&self, name: FileName, file: &Arc<OpenFile>) {
         self.0.insert(name.clone(), Arc::clone(file));
